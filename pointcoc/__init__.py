@@ -1,0 +1,21 @@
+"""pointcoc: one network for images and point clouds, by clustering sets of points."""
+
+from pointcoc.geometry import NetworkPlan
+from pointcoc.models import PRESETS, ContextClusterNet, NetworkConfig
+from pointcoc.ops import Assignment, ClusterOptions, context_cluster
+from pointcoc.pointset import PointSet, concat, image_to_points
+from pointcoc.version import __version__
+
+__all__ = [
+    "PRESETS",
+    "Assignment",
+    "ClusterOptions",
+    "ContextClusterNet",
+    "NetworkConfig",
+    "NetworkPlan",
+    "PointSet",
+    "__version__",
+    "concat",
+    "context_cluster",
+    "image_to_points",
+]

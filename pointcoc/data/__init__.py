@@ -1,0 +1,21 @@
+"""Data sets of images and point sets, and what brings them into a batch."""
+
+from pointcoc.data.clouds import HDF5Clouds
+from pointcoc.data.collate import collate_sets
+from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
+from pointcoc.data.images import image_folder
+from pointcoc.data.shapes import shapes, write_shapes
+from pointcoc.data.splits import split_validation
+
+__all__ = [
+    "DigitImages",
+    "DigitInk",
+    "HDF5Clouds",
+    "collate_sets",
+    "digits",
+    "image_folder",
+    "ink_points",
+    "shapes",
+    "split_validation",
+    "write_shapes",
+]

@@ -1,0 +1,81 @@
+"""Argument checks shared by the data sets, and the door to the packages of the extra `train`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
+    """Raise unless `value` is one of `choices`.
+
+    Args:
+        argument: name of the argument, for the message.
+        value: what came.
+        choices: what is allowed.
+
+    Raises:
+        ValueError: the message holds the value and all choices.
+    """
+    if value not in choices:
+        raise ValueError(f"unknown {argument} {value!r}; choose from {', '.join(choices)}")
+
+
+def check_count(argument: str, value: object, minimum: int = 1) -> None:
+    """Raise unless `value` is an integer of at least `minimum`.
+
+    Args:
+        argument: name of the argument, for the message.
+        value: what came.
+        minimum: smallest number allowed.
+
+    Raises:
+        ValueError: the message holds the value and the minimum.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{argument} must be an integer of at least {minimum}, got {value!r}")
+
+
+def check_folder(argument: str, folder: str | Path) -> Path:
+    """Return `folder` as a path and raise unless it is an existing folder.
+
+    Args:
+        argument: name of the argument, for the message.
+        folder: what came; a leading `~` is expanded.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: if nothing lies there.
+        NotADirectoryError: if something else than a folder lies there.
+    """
+    path = Path(folder).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{argument} must be an existing folder, but nothing lies at {path}")
+    if not path.is_dir():
+        raise NotADirectoryError(f"{argument} must be a folder, but {path} is a file")
+    return path
+
+
+def import_train_extra(module: str) -> Any:
+    """Import a module of a package that comes with the extra `train`.
+
+    Args:
+        module: dotted name of the module.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: if the package is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name != package:  # the package is there and lacks something of its own
+            raise
+        raise ImportError(f"this data set needs {package}; install it with: pip install 'pointcoc[train]'") from error

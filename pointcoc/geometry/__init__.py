@@ -1,0 +1,26 @@
+"""Functions of coordinates alone: neighbors, sampling, regions, centers, plans. No parameters, no features."""
+
+from pointcoc.geometry.neighbors import gather_neighbors, knn, lattice_reduce
+from pointcoc.geometry.plan import NetworkPlan, StageGeometry, StagePlan, make_plan
+from pointcoc.geometry.regions import RaggedRegions, Regions, UniformRegions
+from pointcoc.geometry.sampling import canonical_order, farthest_points
+from pointcoc.geometry.segments import Segments, segment_mean, segment_sum, spread
+
+__all__ = [
+    "NetworkPlan",
+    "RaggedRegions",
+    "Regions",
+    "Segments",
+    "StageGeometry",
+    "StagePlan",
+    "UniformRegions",
+    "canonical_order",
+    "farthest_points",
+    "gather_neighbors",
+    "knn",
+    "lattice_reduce",
+    "make_plan",
+    "segment_mean",
+    "segment_sum",
+    "spread",
+]

@@ -1,0 +1,165 @@
+"""Neighborhoods: for each anchor the points it gathers, on lattices by windows and elsewhere by distance."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from pointcoc.extensions import extension, why_not
+from pointcoc.geometry.segments import Segments
+from pointcoc.pointset import PointSet, counts_to_ptr
+
+BACKENDS = ("auto", "torch", "torch_cluster")
+
+
+def gather_neighbors(values: Tensor, index: Tensor) -> Tensor:
+    """Collect the values of neighbors, zeros where a neighbor is absent.
+
+    Args:
+        values: shape (N, C).
+        index: rows of `values`, -1 for absent, shape (A, K).
+
+    Returns:
+        Shape (A, K, C).
+    """
+    padded = torch.cat([values.new_zeros(1, values.shape[1]), values])
+    return padded.index_select(0, index.flatten() + 1).unflatten(0, index.shape)
+
+
+def lattice_reduce(points: PointSet, window: int, stride: int) -> tuple[PointSet, Tensor]:
+    """Find the anchors of a strided window on lattices with or without holes, and the points in each window.
+
+    Anchor i of an axis exists if a present site has floor(site / stride) = i; its window begins at site
+    ``stride * i - (window - stride + 1) // 2``.
+
+    Args:
+        points: lattice sets in canonical order (see `canonical_order`); features are not read.
+        window: sites per axis a window covers.
+        stride: sites per axis between anchors.
+
+    Returns:
+        The anchors, a lattice of ceil(size / stride) sites per axis without features, and the neighbors in row order,
+        rows of `points` or -1, shape (A, window ** D).
+    """
+    assert points.sizes is not None
+    sites, batch = points.pos.long(), points.batch
+    coarse = _Lattices((points.sizes + stride - 1) // stride)
+    anchor_key = coarse.key(sites // stride, batch).unique()
+    anchor, anchor_batch = coarse.site(anchor_key)
+    fine = _Lattices(points.sizes)
+    offsets = torch.tensor(list(itertools.product(range(window), repeat=sites.shape[1])), device=sites.device)
+    wanted = (anchor * stride - (window - stride + 1) // 2)[:, None] + offsets
+    index = _find(fine, wanted, anchor_batch, fine.key(sites, batch))
+    ptr = counts_to_ptr(torch.bincount(anchor_batch, minlength=points.num_sets))
+    anchors = PointSet(points.x.new_empty(len(anchor), 0), anchor.to(points.pos.dtype), ptr, coarse.sizes)
+    return anchors, index
+
+
+def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, backend: str = "auto") -> Tensor:
+    """Find the k nearest points of the same set for each query, nearest first.
+
+    Distances are sums of squared differences, so they stay exact far from the origin.
+
+    Args:
+        pos: coordinates of the points, shape (N, D).
+        ptr: bounds of the sets among the points, shape (B + 1,).
+        query: coordinates, shape (A, D).
+        query_ptr: bounds of the sets among the queries, shape (B + 1,).
+        k: number of neighbors, at least 1.
+        backend: "torch_cluster", "torch", or "auto": the first that is there.
+
+    Returns:
+        Rows of `pos`, shape (A, k), int64; -1 where a set has fewer than k points.
+
+    Raises:
+        ValueError: if `k` or `backend` is out of range, or torch_cluster is asked for and cannot be used.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if choose_backend(backend, pos) == "torch_cluster":
+        return _knn_torch_cluster(pos, ptr, query, query_ptr, k)
+    return _knn_torch(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k)
+
+
+def choose_backend(backend: str, pos: Tensor) -> str:
+    """Resolve "auto" and refuse what cannot be used; returns "torch" or "torch_cluster"."""
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
+    if backend == "torch_cluster" and extension("torch_cluster") is None:
+        raise ValueError(f"backend 'torch_cluster' cannot be used: {why_not('torch_cluster')}")
+    if backend == "auto":
+        return "torch" if extension("torch_cluster") is None else "torch_cluster"
+    return backend
+
+
+def pad_segments(values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
+    """Lay segments side by side: (N, ...) to (S, longest, ...) with zeros, and which entries are present."""
+    longest = segments.size if segments.size is not None else int(segments.counts.max())
+    column = torch.arange(len(values), device=values.device) - segments.ptr[segments.index]
+    present = torch.arange(longest, device=values.device) < segments.counts[:, None]
+    padded = values.new_zeros(segments.num * longest, *values.shape[1:])
+    padded = padded.index_copy(0, segments.index * longest + column, values)
+    return padded.unflatten(0, (segments.num, longest)), present
+
+
+class _Lattices:
+    """Numbers the sites of lattices of different sizes one after the other, each in row order."""
+
+    def __init__(self, sizes: Tensor):
+        self.sizes = sizes
+        self.start = counts_to_ptr(sizes.prod(1))
+
+    def key(self, sites: Tensor, batch: Tensor) -> Tensor:
+        """Number of each site (..., D) of the set `batch` (...)."""
+        sizes = self.sizes[batch]
+        key = sites[..., 0]
+        for axis in range(1, sites.shape[-1]):
+            key = key * sizes[..., axis] + sites[..., axis]
+        return key + self.start[batch]
+
+    def site(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Site (N, D) and set (N,) of each number (N,)."""
+        batch = torch.searchsorted(self.start, key, right=True) - 1
+        sizes, rest, axes = self.sizes[batch], key - self.start[batch], []
+        for axis in reversed(range(self.sizes.shape[1])):
+            axes.append(rest % sizes[:, axis])
+            rest = rest // sizes[:, axis]
+        return torch.stack(axes[::-1], dim=1), batch
+
+
+def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> Tensor:
+    """Rows among sorted `keys` of the `wanted` sites (A, K, D), -1 where none is."""
+    batch = batch[:, None].expand(wanted.shape[:2])
+    inside = ((wanted >= 0) & (wanted < lattices.sizes[batch])).all(-1)
+    key = lattices.key(wanted, batch)
+    row = torch.searchsorted(keys, key).clamp(max=len(keys) - 1)
+    return torch.where(inside & (keys[row] == key), row, -1)
+
+
+def _knn_torch_cluster(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> Tensor:
+    module = extension("torch_cluster")
+    assert module is not None
+    batch, query_batch = Segments.from_ptr(ptr).index, Segments.from_ptr(query_ptr).index
+    edges = module.knn(pos, query, k, batch, query_batch, batch_size=len(ptr) - 1)
+    found = counts_to_ptr(torch.bincount(edges[0], minlength=len(query)))
+    rank = torch.arange(edges.shape[1], device=pos.device) - found[edges[0]]
+    index = torch.full((len(query) * k,), -1, device=pos.device)
+    return index.index_copy(0, edges[0] * k + rank, edges[1]).view(-1, k)
+
+
+def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
+    padded, present = pad_segments(pos, sets)
+    nearest = min(k, padded.shape[1])
+    chunk = max(1, 4_194_304 // padded.shape[1])
+    parts = []
+    for part, batch in zip(query.split(chunk), query_sets.index.split(chunk), strict=True):
+        distance = torch.zeros(len(part), padded.shape[1], dtype=pos.dtype, device=pos.device)
+        for axis in range(pos.shape[1]):
+            distance += (padded[..., axis][batch] - part[:, axis, None]).square()
+        distance.masked_fill_(~present[batch], torch.inf)
+        value, column = distance.topk(nearest, largest=False, sorted=True)
+        parts.append(torch.where(value.isinf(), -1, column + sets.ptr[batch][:, None]))
+    index = torch.cat(parts) if parts else torch.empty(0, nearest, dtype=torch.int64, device=pos.device)
+    return torch.nn.functional.pad(index, (0, k - nearest), value=-1)

@@ -1,0 +1,105 @@
+"""Segments: runs of rows that belong together (the points of a set, of a region), and sums over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pointcoc.extensions import extension
+from pointcoc.pointset import PointSet
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Consecutive rows: segment s owns rows ``ptr[s]`` to ``ptr[s + 1]``.
+
+    Args:
+        ptr: bounds, shape (S + 1,), int64.
+        index: segment of each row, shape (N,), int64.
+        size: number of rows of every segment if all are equally long, else None.
+    """
+
+    ptr: Tensor
+    index: Tensor
+    size: int | None
+
+    @classmethod
+    def from_ptr(cls, ptr: Tensor) -> Segments:
+        """Make segments from bounds of shape (S + 1,); waits for the device."""
+        counts = ptr.diff()
+        index = torch.repeat_interleave(torch.arange(len(counts), device=ptr.device), counts)
+        size = int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
+        return cls(ptr, index, size)
+
+    @classmethod
+    def of(cls, points: PointSet) -> Segments:
+        """Make segments of the sets of a PointSet; waits for the device unless they are complete lattices."""
+        if points.grid is not None:
+            return cls.equal(points.num_sets, points.num_points // points.num_sets, points.pos.device)
+        return cls.from_ptr(points.ptr)
+
+    @classmethod
+    def equal(cls, num: int, size: int, device: torch.device) -> Segments:
+        """Make `num` segments of `size` rows each; never waits for the device."""
+        ptr = torch.arange(num + 1, device=device) * size
+        index = torch.arange(num, device=device).repeat_interleave(size, output_size=num * size)
+        return cls(ptr, index, size)
+
+    @property
+    def num(self) -> int:
+        """Number of segments, S."""
+        return self.ptr.shape[0] - 1
+
+    @property
+    def counts(self) -> Tensor:
+        """Rows of each segment, shape (S,)."""
+        return self.ptr.diff()
+
+    def to(self, device: torch.device | str) -> Segments:
+        """Move to a device."""
+        return Segments(self.ptr.to(device), self.index.to(device), self.size)
+
+
+def segment_sum(values: Tensor, segments: Segments) -> Tensor:
+    """Sum the rows of each segment.
+
+    Args:
+        values: shape (N, ...).
+        segments: S runs of the N rows.
+
+    Returns:
+        Shape (S, ...); zeros for a segment without rows.
+    """
+    if segments.size is not None:
+        return values.unflatten(0, (segments.num, segments.size)).sum(1)
+    scatter = extension("torch_scatter")
+    if scatter is not None:
+        return scatter.segment_csr(values, segments.ptr, reduce="sum")
+    return scatter_sum(values, segments.index, segments.num)
+
+
+def segment_mean(values: Tensor, segments: Segments) -> Tensor:
+    """Average the rows of each segment, shape (S, ...); zeros for a segment without rows."""
+    counts = segments.counts.clamp(min=1).to(values.dtype)
+    return segment_sum(values, segments) / counts.view(-1, *[1] * (values.ndim - 1))
+
+
+def scatter_sum(values: Tensor, index: Tensor, num: int) -> Tensor:
+    """Sum the rows of `values` (N, ...) with the same `index` (N,) into `num` rows."""
+    return values.new_zeros(num, *values.shape[1:]).index_add(0, index, values)
+
+
+def spread(values: Tensor, segments: Segments) -> Tensor:
+    """Give each row the value of its segment: (S, ...) to (N, ...)."""
+    if segments.size is not None:
+        return values.repeat_interleave(segments.size, 0, output_size=segments.num * segments.size)
+    return values.index_select(0, segments.index)
+
+
+def segment_extreme(values: Tensor, segments: Segments, reduce: str) -> Tensor:
+    """Return the smallest ("amin") or largest ("amax") row per segment and column: (N, D) to (S, D)."""
+    index = segments.index[:, None].expand_as(values)
+    start = values.new_zeros(segments.num, values.shape[1])
+    return start.scatter_reduce(0, index, values, reduce, include_self=False)

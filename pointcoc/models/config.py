@@ -1,0 +1,190 @@
+"""The configuration of a network: one frozen dataclass, nothing in it that is not used."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pointcoc.geometry.plan import StageGeometry
+from pointcoc.nn.reducer import POOLS
+from pointcoc.ops import BACKENDS, ClusterOptions
+
+PER_STAGE = (
+    "depths", "dims", "heads", "head_dims", "mlp_ratios", "strides", "neighbors", "regions", "centers",
+    "center_neighbors", "window",
+)  # fmt: skip
+ANCHORS = ("lattice", "fps")
+PROPOSALS = ("cells", "fps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Settings of a `ContextClusterNet`; the defaults are those of coc_tiny.
+
+    Entries per stage are tuples of one length; one value stands for all stages.
+
+    Args:
+        num_classes: outputs of the classifier; 0 for none.
+        in_channels: channels of an image, or features of a point of a cloud. Images get two more, their coordinates.
+        pos_dim: axes of the coordinates.
+        anchors: "lattice" reduces lattices by strided windows, "fps" any set by farthest points and their nearest.
+        pool: how "fps" anchors join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
+        depths: blocks per stage.
+        dims: channels per stage.
+        heads: heads per stage.
+        head_dims: channels of a head per stage.
+        mlp_ratios: hidden channels of the pointwise networks over `dims`.
+        strides: lattice: sites per axis between anchors; fps: points per anchor.
+        neighbors: lattice: sites per axis of a window; fps: nearest points an anchor gathers.
+        regions: regions per axis (cells of the lattice, or of the bounding box).
+        window: edge of a region instead of their number: lattice: sites; fps: units of `pos`. None uses `regions`.
+        proposals: of centers: "cells" (sub-cells of a region) or, for fps anchors, "fps" (farthest points).
+        centers: proposals per region; per axis for "cells", in all for "fps".
+        center_neighbors: points that a proposal of "fps" averages.
+        normalizer: "similarity" or "count" (see `ClusterOptions`).
+        assignment: "hard" or "soft" (see `ClusterOptions`).
+        iterations: how often points are assigned (see `ClusterOptions`).
+        drop_path: probability to skip the last block while training; rises linearly from 0 over the blocks.
+        dropout: probability to drop a feature before the classifier while training.
+        layer_scale: initial value of the scales of both branches of a block.
+        dense: a norm on the output of every stage instead of one before the mean, for detection and segmentation.
+        backend: of the cluster operation (see `context_cluster`); weights do not depend on it.
+
+    Raises:
+        ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
+    """
+
+    num_classes: int = 1000
+    in_channels: int = 3
+    pos_dim: int = 2
+    anchors: str = "lattice"
+    pool: str = "max"
+    depths: tuple[int, ...] = (3, 4, 5, 2)
+    dims: tuple[int, ...] = (32, 64, 196, 320)
+    heads: tuple[int, ...] = (4, 4, 8, 8)
+    head_dims: tuple[int, ...] = (24, 24, 24, 24)
+    mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)
+    strides: tuple[int, ...] = (4, 2, 2, 2)
+    neighbors: tuple[int, ...] = (4, 3, 3, 3)
+    regions: tuple[int, ...] = (8, 4, 2, 1)
+    window: tuple[float | None, ...] | None = None
+    proposals: str = "cells"
+    centers: tuple[int, ...] = (2, 2, 2, 2)
+    center_neighbors: tuple[int, ...] = (8, 8, 8, 8)
+    normalizer: str = "similarity"
+    assignment: str = "hard"
+    iterations: int = 1
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    layer_scale: float = 1e-5
+    dense: bool = False
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.depths, Sequence) or len(self.depths) == 0:
+            raise ValueError(f"depths must hold the blocks of each stage, such as (3, 4, 5, 2), got {self.depths!r}")
+        for name in PER_STAGE:
+            object.__setattr__(self, name, _per_stage(name, getattr(self, name), self.num_stages))
+        _check(self)
+
+    @property
+    def num_stages(self) -> int:
+        """Number of stages, the length of `depths`."""
+        return len(self.depths)
+
+    @property
+    def input_dim(self) -> int:
+        """Features of an input point: those of images include their coordinates."""
+        return self.in_channels + (self.pos_dim if self.anchors == "lattice" else 0)
+
+    @property
+    def options(self) -> ClusterOptions:
+        """Options of the cluster operation."""
+        return ClusterOptions(normalizer=self.normalizer, assignment=self.assignment, iterations=self.iterations)
+
+    @property
+    def geometry(self) -> tuple[StageGeometry, ...]:
+        """The settings that concern positions, per stage."""
+        windows = self.window or (None,) * self.num_stages
+        return tuple(
+            StageGeometry(
+                anchors=self.anchors,
+                stride=self.strides[s],
+                neighbors=self.neighbors[s],
+                regions=self.regions[s],
+                window=windows[s],
+                proposals=self.proposals,
+                centers=self.centers[s],
+                center_neighbors=self.center_neighbors[s],
+            )
+            for s in range(self.num_stages)
+        )
+
+    def replace(self, **overrides: Any) -> NetworkConfig:
+        """Return a copy with other values; one value for an entry per stage stands for all stages.
+
+        Raises:
+            ValueError: if a name is not a field.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in overrides:
+            if name not in names:
+                raise ValueError(f"unknown setting {name!r}; choose from {', '.join(names)}")
+        if "depths" in overrides and not isinstance(overrides["depths"], Sequence):
+            overrides["depths"] = (overrides["depths"],) * self.num_stages
+        return dataclasses.replace(self, **overrides)
+
+
+def _per_stage(name: str, value: Any, num_stages: int) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, Sequence):
+        return (value,) * num_stages
+    if len(value) != num_stages:
+        raise ValueError(f"{name} must be one value or {num_stages} (one a stage, like depths), got {tuple(value)}")
+    return tuple(value)
+
+
+def _check(config: NetworkConfig) -> None:
+    _check_choice("anchors", config.anchors, ANCHORS)
+    _check_choice("pool", config.pool, POOLS)
+    _check_choice("proposals", config.proposals, PROPOSALS)
+    _check_choice("backend", config.backend, ("auto", *BACKENDS))
+    _ = config.options
+    for name in ("depths", "dims", "heads", "head_dims", "strides", "neighbors", "regions", "centers", "center_neighbors"):
+        _check_positive(name, getattr(config, name))
+    for name in ("drop_path", "dropout"):
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {getattr(config, name)}")
+    if config.num_classes < 0 or config.in_channels < 1 or config.pos_dim not in (1, 2, 3):
+        raise ValueError(
+            "num_classes must be at least 0, in_channels at least 1 and pos_dim 1, 2 or 3, got "
+            f"{config.num_classes}, {config.in_channels} and {config.pos_dim}"
+        )
+    _check_lattice(config)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+
+
+def _check_positive(name: str, values: Sequence[int]) -> None:
+    if any(not isinstance(value, int) or value < 1 for value in values):
+        raise ValueError(f"{name} must hold integers of at least 1, got {values}")
+
+
+def _check_lattice(config: NetworkConfig) -> None:
+    windows = [window for window in config.window or () if window is not None]
+    if any(window <= 0 for window in windows):
+        raise ValueError(f"window must be positive, got {config.window}")
+    if config.anchors != "lattice":
+        return
+    if config.proposals == "fps":
+        raise ValueError("proposals 'fps' needs anchors 'fps'; lattices propose 'cells'")
+    if any(window != int(window) for window in windows):
+        raise ValueError(f"window counts sites on a lattice and must be whole, got {config.window}")
+    if any(k < s for k, s in zip(config.neighbors, config.strides, strict=True)):
+        raise ValueError(f"neighbors {config.neighbors} must not be below strides {config.strides}: points would be lost")

@@ -1,0 +1,260 @@
+"""ContextClusterNet: one network for images, for their pixels as unordered sets, and for clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
+from pointcoc.geometry.regions import IndexOrder, TileOrder
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.official_weights import read_official
+from pointcoc.models.presets import preset as find_preset
+from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
+from pointcoc.ops import Assignment
+from pointcoc.pointset import PointSet, image_to_points
+
+
+class Stage(nn.ModuleList):
+    """The blocks of one stage; points enter region order once and leave it once."""
+
+    def forward(self, x: Tensor, plan: StagePlan) -> tuple[Tensor, list[Assignment]]:
+        """Map the rows of the anchors (A, dim) to rows of the same order and the assignment of each block."""
+        order = plan.regions.order
+        x = x if order is None else order.enter(x)
+        assignments = []
+        for block in self:
+            x, assignment = block(x, plan.sets, plan.regions)
+            assignments.append(assignment if order is None else _leave(assignment, order))
+        return x if order is None else order.leave(x), assignments
+
+
+class ContextClusterNet(nn.Module):
+    """Context Clusters (ICLR 2023): reducers and stages of cluster blocks, then norm, mean over points, linear.
+
+    An input is a batch of images (B, C, H, W), a `PointSet`, or torch_geometric `Data` or `Batch`. An image is the set of
+    its pixels: the same pixels as a PointSet, in any order, give the same output. Sets may differ in size.
+
+    Args:
+        config: the settings; `from_preset` knows good ones.
+
+    Shapes:
+        Input: images (B, in_channels, H, W); points (N, in_channels + 2) on a lattice, (N, in_channels) of a cloud.
+        Output: logits (B, num_classes).
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))
+        self.stages = nn.ModuleList(_stage(config, s) for s in range(config.num_stages))
+        self.stage_norms = nn.ModuleList(SetNorm(dim) for dim in config.dims) if config.dense else None
+        self.norm = None if config.dense else SetNorm(config.dims[-1])
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = _head(config)
+        self.apply(_init_linear)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> ContextClusterNet:
+        """Make a network with random weights from a preset.
+
+        Args:
+            name: a key of `pointcoc.PRESETS`.
+            **overrides: fields of `NetworkConfig`, such as num_classes=10; an entry per stage may be one value.
+
+        Raises:
+            ValueError: if the preset or a field is unknown, or a value is not allowed.
+        """
+        return cls(find_preset(name, **overrides))
+
+    @classmethod
+    def from_official(
+        cls,
+        checkpoint: str | Path | Mapping[str, Any],
+        preset: str | None = None,
+        config: NetworkConfig | None = None,
+        normalizer: str = "similarity",
+    ) -> ContextClusterNet:
+        """Make a network with the weights of an official checkpoint.
+
+        Args:
+            checkpoint: a file (.safetensors, or one that torch.save wrote) or a mapping of names to tensors.
+            preset: the preset the weights belong to; found by the shapes if there is just one.
+            config: the configuration instead of a preset.
+            normalizer: "similarity" for the weights of 2024, "count" for earlier ones; nothing in a file tells them
+                apart. Not read where `config` is given.
+
+        Returns:
+            The network in evaluation mode, in the dtype of the checkpoint.
+
+        Raises:
+            ValueError: if the file is truncated, or names or shapes do not fit; the message lists them.
+            FileNotFoundError: if there is no such file.
+        """
+        config, state = read_official(checkpoint, preset, config, normalizer)
+        net = cls(config).to(next(iter(state.values())).dtype)
+        net.load_state_dict(state)
+        return net.eval()
+
+    def forward(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> Tensor:
+        """Classify each set.
+
+        Args:
+            input: images, a PointSet, or torch_geometric data (see the class).
+            plan: the geometry of this input, if it was made before (see `plan`).
+
+        Returns:
+            Logits, shape (B, num_classes).
+        """
+        return self.forward_head(self.forward_features(input, plan))
+
+    def forward_features(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> PointSet:
+        """Return the points of the last stage with normalized features."""
+        return self._run(input, plan)[1]
+
+    def forward_head(self, features: PointSet, pre_logits: bool = False) -> Tensor:
+        """Average the points of each set and classify.
+
+        Args:
+            features: what `forward_features` returned.
+            pre_logits: return the averages (B, dim) before the classifier.
+        """
+        pooled = segment_mean(features.x, Segments.of(features))
+        return pooled if pre_logits else self.head(self.dropout(pooled))
+
+    def forward_intermediates(
+        self,
+        input: Tensor | PointSet | Any,
+        indices: Sequence[int] | None = None,
+        norm: bool = False,
+        plan: NetworkPlan | None = None,
+    ) -> list[Tensor] | list[PointSet]:
+        """Return the output of stages.
+
+        Args:
+            input: images, a PointSet, or torch_geometric data.
+            indices: stages to return, 0 first, negative from the end; all by default.
+            norm: normalize the last stage as `forward_features` does; dense networks normalize every stage always.
+            plan: the geometry of this input, if it was made before.
+
+        Returns:
+            What comes in goes out: maps (B, dim, H, W) for images, PointSets for sets.
+        """
+        outputs, last, _ = self._run(input, plan)
+        if norm:
+            outputs[-1] = last
+        chosen = range(self.config.num_stages) if indices is None else indices
+        points = [outputs[_stage_index(i, self.config.num_stages)] for i in chosen]
+        return [point.to_maps() for point in points] if isinstance(input, Tensor) else points
+
+    def assignments(
+        self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None
+    ) -> list[tuple[PointSet, list[Assignment]]]:
+        """Return, for each stage, its points and the assignment of each of its blocks, in the order of the points.
+
+        Centers are numbered within the region of a point: `center` and `similarity` have shape (A, heads).
+        """
+        outputs, _, assignments = self._run(input, plan)
+        return list(zip(outputs, assignments, strict=True))
+
+    def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
+        """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
+        return make_plan(self._points(input), self.config.geometry)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
+        like = next(self.parameters())
+        self.config = self.config.replace(num_classes=num_classes)
+        self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
+        self.head.apply(_init_linear)
+
+    def get_classifier(self) -> nn.Module:
+        """Return the classifier, nn.Identity if there is none."""
+        return self.head
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay should leave alone (timm's optimizers ask)."""
+        return {name for name, parameter in self.named_parameters() if parameter.ndim == 1}
+
+    def _run(
+        self, input: Tensor | PointSet | Any, plan: NetworkPlan | None
+    ) -> tuple[list[PointSet], PointSet, list[list[Assignment]]]:
+        """Return the output of each stage, the last one normalized, and the assignments of each stage."""
+        points = self._points(input)
+        plan = make_plan(points, self.config.geometry) if plan is None else plan
+        x = points.x if plan.order is None else points.x.index_select(0, plan.order)
+        outputs, assignments = [], []
+        for s, stage in enumerate(plan.stages):
+            x, assigned = self.stages[s](self.reducers[s](x, stage), stage)
+            normal = x if self.stage_norms is None else self.stage_norms[s](x, stage.sets)
+            outputs.append(stage.anchors.with_x(normal))
+            assignments.append(assigned)
+        last = outputs[-1] if self.norm is None else outputs[-1].with_x(self.norm(x, plan.stages[-1].sets))
+        return outputs, last, assignments
+
+    def _points(self, input: Tensor | PointSet | Any) -> PointSet:
+        """Read any input as a PointSet and check its channels and dimensions."""
+        config = self.config
+        if isinstance(input, Tensor):
+            if config.anchors != "lattice":
+                raise ValueError("this network reads clouds; give a PointSet or torch_geometric data, not a tensor")
+            if input.ndim != 4 or input.shape[1] != config.in_channels:
+                raise ValueError(f"images must have shape (B, {config.in_channels}, H, W), got {tuple(input.shape)}")
+            return image_to_points(input)
+        points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
+        if points.x.shape[1] != config.input_dim or points.pos.shape[1] != config.pos_dim:
+            raise ValueError(
+                f"points must have {config.input_dim} features (x) and {config.pos_dim} coordinates (pos), got "
+                f"{points.x.shape[1]} and {points.pos.shape[1]}"
+            )
+        return points
+
+
+def _reducer(config: NetworkConfig, s: int) -> nn.Module:
+    in_dim = config.input_dim if s == 0 else config.dims[s - 1]
+    if config.anchors == "lattice":
+        return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
+    return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm=s > 0)
+
+
+def _stage(config: NetworkConfig, s: int) -> Stage:
+    rates = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
+    before = sum(config.depths[:s])
+    return Stage(
+        ClusterBlock(
+            config.dims[s],
+            config.heads[s],
+            config.head_dims[s],
+            config.mlp_ratios[s],
+            config.options,
+            rates[before + block],
+            config.layer_scale,
+            config.backend,
+        )
+        for block in range(config.depths[s])
+    )
+
+
+def _head(config: NetworkConfig) -> nn.Module:
+    return nn.Linear(config.dims[-1], config.num_classes) if config.num_classes else nn.Identity()
+
+
+def _init_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _leave(assignment: Assignment, order: IndexOrder | TileOrder) -> Assignment:
+    return Assignment(order.leave(assignment.center), order.leave(assignment.similarity))
+
+
+def _stage_index(index: int, num_stages: int) -> int:
+    if not -num_stages <= index < num_stages:
+        raise ValueError(f"indices must be in [{-num_stages}, {num_stages - 1}], got {index}")
+    return index

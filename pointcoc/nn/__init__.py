@@ -1,0 +1,9 @@
+"""Layers, one a file."""
+
+from pointcoc.nn.block import ClusterBlock
+from pointcoc.nn.cluster import ContextCluster
+from pointcoc.nn.mlp import Mlp
+from pointcoc.nn.norm import SetNorm
+from pointcoc.nn.reducer import CloudReducer, LatticeReducer
+
+__all__ = ["CloudReducer", "ClusterBlock", "ContextCluster", "LatticeReducer", "Mlp", "SetNorm"]

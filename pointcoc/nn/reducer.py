@@ -1,0 +1,113 @@
+"""Reducers: anchors take the place of their neighbors, with fewer points and more channels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pointcoc.geometry.neighbors import gather_neighbors
+from pointcoc.geometry.plan import StagePlan
+from pointcoc.nn.norm import SetNorm
+
+CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+POOLS = ("concat", "max")
+
+
+class LatticeReducer(nn.Module):
+    """Join the points of a window of the lattice and project them: a strided convolution that allows holes.
+
+    Context Clusters (ICLR 2023), section 3.1, with the neighbors in row order and zeros for absent ones.
+
+    Args:
+        in_dim: channels of the points.
+        out_dim: channels of the anchors.
+        window: sites per axis.
+        stride: sites per axis between anchors.
+        pos_dim: axes of the lattice.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, window: int, stride: int, pos_dim: int = 2):
+        super().__init__()
+        self.window, self.stride = window, stride
+        self.weight = nn.Parameter(torch.empty(out_dim, in_dim, *[window] * pos_dim))
+        self.bias = nn.Parameter(torch.empty(out_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start like a torch convolution."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        bound = 1 / math.sqrt(self.weight[0].numel())
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
+        """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
+        if plan.neighbors is None:
+            assert plan.source_grid is not None
+            return self._convolve(x, plan.source_grid)
+        gathered = gather_neighbors(x, plan.neighbors).flatten(1)
+        return F.linear(gathered, self.weight.flatten(2).mT.flatten(1), self.bias)
+
+    def _convolve(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
+        maps = x.view(-1, *grid, x.shape[-1]).movedim(-1, 1)
+        before = (self.window - self.stride + 1) // 2
+        after = [max(0, self._reach(size) - size) for size in grid]
+        if any(pad != before for pad in after):
+            maps = F.pad(maps, [pad for size in reversed(after) for pad in (before, size)])
+            before = 0
+        maps = CONVOLUTIONS[len(grid)](maps, self.weight, self.bias, self.stride, before)
+        return maps.movedim(1, -1).flatten(0, -2)
+
+    def _reach(self, size: int) -> int:
+        """End of the last window on an axis of `size` sites."""
+        anchors = (size + self.stride - 1) // self.stride
+        return (anchors - 1) * self.stride - (self.window - self.stride + 1) // 2 + self.window
+
+    def extra_repr(self) -> str:
+        """Show the settings in print(module)."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}, window={self.window}, stride={self.stride}"
+
+
+class CloudReducer(nn.Module):
+    """Gather the nearest points of each anchor, joined by their offsets from it.
+
+    "concat" joins the neighbors, nearest first, and projects them (Context Clusters, section 3.1; zeros for absent ones).
+    "max" maps each neighbor by the same two layers and takes the maximum per channel (PointNet++, NeurIPS 2017,
+    section 3.2), which does not depend on the order of the neighbors.
+
+    Args:
+        in_dim: channels of the points.
+        out_dim: channels of the anchors.
+        neighbors: points an anchor gathers, K.
+        pos_dim: axes of the coordinates.
+        pool: "concat" or "max".
+        norm: whether "max" normalizes the features of the points first; not for raw input.
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, neighbors: int, pos_dim: int = 3, pool: str = "max", norm: bool = True
+    ):
+        super().__init__()
+        if pool not in POOLS:
+            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
+        self.pool = pool
+        if pool == "concat":
+            self.proj = nn.Linear(neighbors * (in_dim + pos_dim), out_dim)
+            return
+        self.norm = SetNorm(in_dim) if norm else None
+        self.feature, self.offset = nn.Linear(in_dim, out_dim), nn.Linear(pos_dim, out_dim, bias=False)
+        self.act, self.proj = nn.GELU(), nn.Linear(out_dim, out_dim)
+
+    def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
+        """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
+        assert plan.neighbors is not None and plan.offsets is not None and plan.source_sets is not None
+        offsets = plan.offsets.to(x.dtype)
+        if self.pool == "concat":
+            return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))
+        x = x if self.norm is None else self.norm(x, plan.source_sets)
+        # The layer on features runs before the gather: once per point, not once per neighbor.
+        hidden = gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets)
+        absent = plan.neighbors < 0
+        return self.proj(self.act(hidden)).masked_fill(absent[..., None], -torch.inf).amax(1)

@@ -1,0 +1,220 @@
+"""HDF5Clouds: the ModelNet40 layout in its variants, and each way a file can be wrong."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch_geometric.transforms import FixedPoints, NormalizeScale
+
+from pointcoc.data import HDF5Clouds, collate_sets
+
+NAMES = ("chair", "lamp", "sofa")
+
+
+def write_file(path, data=None, label=None, **more):
+    data = np.random.default_rng(0).random((4, 16, 3)).astype(np.float32) if data is None else data
+    label = np.array([[2], [0], [1], [2]], np.uint8) if label is None else label
+    with h5py.File(path, "w") as file:
+        for name, value in {"data": data, "label": label, **more}.items():
+            if value is not False:
+                file[name] = value
+    return data
+
+
+def write_folder(folder, **datasets):
+    folder.mkdir(exist_ok=True)
+    (folder / "shape_names.txt").write_text("\n".join(NAMES) + "\n\n")
+    (folder / "train_files.txt").write_text("data/modelnet40_ply_hdf5_2048/ply_data_train0.h5\n")
+    return write_file(folder / "ply_data_train0.h5", **datasets)
+
+
+def test_items(tmp_path):
+    data = write_folder(tmp_path)
+    clouds = HDF5Clouds(tmp_path, "train", num_points=16)
+    assert len(clouds) == 4 and clouds.classes == NAMES
+    assert clouds.labels.dtype == torch.int64 and clouds.labels.tolist() == [2, 0, 1, 2]
+    assert clouds[1].pos.dtype == torch.float32 and np.array_equal(clouds[1].pos, data[1])
+    assert clouds[1].y.tolist() == [0] and clouds[-1].y.tolist() == [2]
+    assert sum(1 for _ in clouds) == 4
+
+
+def test_items_are_views(tmp_path):
+    write_folder(tmp_path)
+    clouds = HDF5Clouds(tmp_path, num_points=16)
+    assert clouds[2].pos.data_ptr() == clouds.points[2].data_ptr()
+
+
+def test_first_points_are_taken(tmp_path):
+    data = write_folder(tmp_path)
+    assert np.array_equal(HDF5Clouds(tmp_path, num_points=5).points, data[:, :5])
+    assert np.array_equal(HDF5Clouds(tmp_path, num_points=None).points, data)
+
+
+def test_transform_leaves_the_stored_cloud_alone(tmp_path):
+    write_folder(tmp_path)
+    clouds = HDF5Clouds(tmp_path, num_points=16, transform=NormalizeScale())
+    before = clouds.points.clone()
+    assert (clouds[0].pos.abs().max() - 1).abs() < 1e-4
+    assert clouds.points.equal(before)
+    clouds.transform = FixedPoints(7, replace=False)
+    assert clouds[0].pos.shape == (7, 3)
+
+
+def test_files_follow_the_order_of_the_list(tmp_path):
+    write_folder(tmp_path)
+    write_file(tmp_path / "b.h5", data=np.ones((1, 16, 3)), label=np.array([1]))
+    (tmp_path / "train_files.txt").write_text("b.h5\n\nsome/where/ply_data_train0.h5\n")
+    assert HDF5Clouds(tmp_path, num_points=16).labels.tolist() == [1, 2, 0, 1, 2]
+
+
+def test_without_a_list_files_are_found_by_name_and_number(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train_files.txt").unlink()
+    for number, label in ((2, 0), (10, 1)):
+        write_file(tmp_path / f"ply_data_train{number}.h5", data=np.zeros((1, 16, 3)), label=np.array([label]))
+    write_file(tmp_path / "ply_data_test0.h5", label=np.array([0, 0, 0, 1]))
+    assert HDF5Clouds(tmp_path, num_points=16).labels.tolist() == [2, 0, 1, 2, 0, 1]
+    assert HDF5Clouds(tmp_path, "test", num_points=16).labels.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_other_types_become_float32(tmp_path, dtype):
+    write_folder(tmp_path, data=np.arange(192).reshape(4, 16, 3).astype(dtype), label=np.zeros(4, np.int64))
+    clouds = HDF5Clouds(tmp_path, num_points=16)
+    assert clouds.points.dtype == torch.float32 and clouds.points[0, 1, 2] == 5
+
+
+def test_batch(tmp_path):
+    write_folder(tmp_path)
+    clouds = HDF5Clouds(tmp_path, num_points=16)
+    points, labels = collate_sets([clouds[number] for number in (3, 1)])
+    assert points.validate().counts.tolist() == [16, 16] and labels.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        ({"data": False}, r"ply_data_train0.h5 must hold the datasets data .*; data is missing, it holds label"),
+        ({"label": False}, r"ply_data_train0.h5 must hold .*; label is missing, it holds data"),
+        ({"data": False, "label": False}, "data is missing, it holds nothing"),
+        (
+            {"data": np.zeros((4, 16, 6))},
+            r"data of .*train0.h5 must be numbers of shape \(N, P, 3\).* got shape \(4, 16, 6\)",
+        ),
+        ({"data": np.zeros((4, 3))}, r"got shape \(4, 3\) of float64"),
+        ({"data": np.zeros((0, 16, 3))}, r"N, P > 0, got shape \(0, 16, 3\)"),
+        ({"data": np.zeros((4, 16, 3), "S1")}, r"must be numbers .* of \|S1"),
+        (
+            {"label": np.zeros(3, int)},
+            r"label of .*train0.h5 must be integers of shape \(4, 1\) or \(4,\).*got shape \(3,\)",
+        ),
+        ({"label": np.zeros((4, 2), int)}, r"got shape \(4, 2\)"),
+        ({"label": np.zeros(4)}, r"must be integers .* of float64"),
+        (
+            {"label": np.array([0, 2, 3, 4])},
+            r"label of .*train0.h5 must be in \[0, 2\], the 3 classes .* row 2 holds 3 \(2 such",
+        ),
+        ({"label": np.array([0, 2, 1, -1])}, "row 3 holds -1"),
+    ],
+)
+def test_wrong_datasets(tmp_path, datasets, message):
+    write_folder(tmp_path, **datasets)
+    with pytest.raises(ValueError, match=message):
+        HDF5Clouds(tmp_path, num_points=16)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_coordinates_that_are_not_finite(tmp_path, value):
+    data = np.zeros((4, 16, 3))
+    data[2, 3, 1] = value
+    write_folder(tmp_path, data=data)
+    with pytest.raises(ValueError, match=r"data of .*train0.h5 must be finite; row 2 holds NaN or infinite .*\(1 such"):
+        HDF5Clouds(tmp_path, num_points=16)
+
+
+def test_a_group_in_the_place_of_data(tmp_path):
+    write_folder(tmp_path, data=False)
+    with h5py.File(tmp_path / "ply_data_train0.h5", "a") as file:
+        file.create_group("data")
+    with pytest.raises(ValueError, match="data is missing"):
+        HDF5Clouds(tmp_path, num_points=16)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.99])
+def test_truncated_file(tmp_path, share):
+    write_folder(tmp_path, data=np.random.default_rng(0).random((4, 512, 3)))
+    path = tmp_path / "ply_data_train0.h5"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"train0.h5 cannot be read as an HDF5 file; copy or download it again"):
+        HDF5Clouds(tmp_path, num_points=16)
+
+
+def test_more_points_than_stored(tmp_path):
+    write_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"num_points must be in \[1, 16\], the points stored .*train0.h5, got 1024"):
+        HDF5Clouds(tmp_path)
+
+
+def test_files_that_store_different_numbers(tmp_path):
+    write_folder(tmp_path)
+    write_file(tmp_path / "b.h5", data=np.zeros((4, 9, 3)))
+    (tmp_path / "train_files.txt").write_text("ply_data_train0.h5\nb.h5\n")
+    assert HDF5Clouds(tmp_path, num_points=9).points.shape == (8, 9, 3)
+    with pytest.raises(ValueError, match=r"num_points must be given where files differ: .*16 points .*b.h5 9"):
+        HDF5Clouds(tmp_path, num_points=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("val",), "unknown split 'val'; choose from train, test"),
+        (("train", 0), "num_points must be an integer of at least 1, got 0"),
+        (("train", 5.0), "num_points must be an integer of at least 1, got 5.0"),
+        (("train", True), "num_points must be an integer"),
+    ],
+)
+def test_argument_errors(tmp_path, arguments, message):
+    write_folder(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        HDF5Clouds(tmp_path, *arguments)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"folder must be an existing folder, but nothing lies at .*nowhere"):
+        HDF5Clouds(tmp_path / "nowhere")
+
+
+def test_missing_names(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "shape_names.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"must hold shape_names.txt: names of the classes, one a line"):
+        HDF5Clouds(tmp_path)
+
+
+def test_neither_list_nor_files(tmp_path):
+    write_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"must hold test_files.txt or ply_data_test\*.h5, and holds neither"):
+        HDF5Clouds(tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", ["shape_names.txt", "train_files.txt"])
+def test_empty_text_file(tmp_path, name):
+    write_folder(tmp_path)
+    (tmp_path / name).write_text("\n \n")
+    with pytest.raises(ValueError, match=f"{name} must hold the names of .*, one a line, and is empty"):
+        HDF5Clouds(tmp_path)
+
+
+def test_list_that_names_a_missing_file(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train_files.txt").write_text("ply_data_train0.h5\nfar/ply_data_train1.h5\n")
+    with pytest.raises(FileNotFoundError, match=r"train_files.txt names ply_data_train1.h5, which is missing in"):
+        HDF5Clouds(tmp_path)
+
+
+def test_list_that_names_a_file_twice(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train_files.txt").write_text("a/ply_data_train0.h5\nb/ply_data_train0.h5\n")
+    with pytest.raises(ValueError, match=r"must name each file once, and names ply_data_train0.h5 2 times"):
+        HDF5Clouds(tmp_path)

@@ -1,0 +1,63 @@
+"""The optimizer, the schedule and the blending of images that settings ask for."""
+
+import pytest
+import torch
+
+from pointcoc.train import Settings
+from pointcoc.train.optimization import blend, make_mix, make_optimizer, make_scheduler
+
+
+def test_parameters_of_one_dimension_have_no_weight_decay(tiny) -> None:
+    model = tiny()
+    optimizer = make_optimizer(model, Settings(weight_decay=0.3))
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0.3 for p in group["params"]}
+    spared = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0.0 for p in group["params"]}
+    for parameter in model.parameters():
+        assert (id(parameter) in decayed) == (parameter.ndim > 1)
+        assert (id(parameter) in spared) == (parameter.ndim <= 1)
+
+
+def test_an_unknown_optimizer_gets_names_like_it(tiny) -> None:
+    with pytest.raises(ValueError, match=r"unknown optimizer 'adamww'; did you mean adamw"):
+        make_optimizer(tiny(), Settings(optimizer="adamww"))
+    with pytest.raises(ValueError, match=r"unknown optimizer '#'; timm.optim.list_optimizers\(\) names them"):
+        make_optimizer(tiny(), Settings(optimizer="#"))
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(tiny) -> None:
+    settings = Settings(epochs=10, warmup_epochs=2, lr=1.0, min_lr=0.1)
+    optimizer = make_optimizer(tiny(), settings)
+    scheduler = make_scheduler(optimizer, 5, settings)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for update in range(1, 51):
+        scheduler.step_update(update)
+        rates.append(optimizer.param_groups[-1]["lr"])
+    assert rates[0] == pytest.approx(1e-6)
+    assert rates[5] == pytest.approx(0.5, abs=1e-5)
+    assert rates[25] == pytest.approx(0.55)  # half way down the cosine, which starts at update 0
+    assert rates[50] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(max(rates[10:]))
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_blending_gives_probabilities() -> None:
+    mix = make_mix(4, Settings(mixup=1.0, cutmix=1.0, label_smoothing=0.1))
+    images, targets = blend(mix, torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 0, 1]))
+    assert images.shape == (6, 3, 8, 8)
+    assert targets.shape == (6, 4)
+    torch.testing.assert_close(targets.sum(1), torch.ones(6))
+    assert targets.min() >= 0.1 / 4 - 1e-6
+
+
+def test_without_blending_nothing_changes() -> None:
+    images, labels = torch.randn(3, 1, 2, 2), torch.tensor([0, 1, 2])
+    assert make_mix(4, Settings()) is None
+    assert blend(None, images, labels) == (images, labels)
+
+
+def test_blending_needs_pairs_of_images() -> None:
+    mix = make_mix(4, Settings(mixup=1.0))
+    with pytest.raises(ValueError, match="mixup and cutmix need an even number of images in every batch, got 3"):
+        blend(mix, torch.randn(3, 1, 2, 2), torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match="must be 0 unless the input is an image tensor, got dict"):
+        blend(mix, {}, torch.tensor([0, 1]))
