@@ -78,12 +78,12 @@ def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, back
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    if choose_backend(backend, pos) == "torch_cluster":
+    if choose_backend(backend) == "torch_cluster":
         return _knn_torch_cluster(pos, ptr, query, query_ptr, k)
     return _knn_torch(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k)
 
 
-def choose_backend(backend: str, pos: Tensor) -> str:
+def choose_backend(backend: str) -> str:
     """Resolve "auto" and refuse what cannot be used; returns "torch" or "torch_cluster"."""
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")

@@ -104,7 +104,7 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
             return _make_grid_plan(points.grid, points.num_sets, tuple(stages), points.x.device, dtype)
         return _cached_grid_plan(points.grid, points.num_sets, tuple(stages), points.x.device, dtype)
     _check_sets(points.validate(), on_lattice)
-    order = canonical_order(points.pos, points.batch)
+    order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos[order], points.ptr, points.sizes)
     plans = []
     for stage in stages:

