@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ class PointSet:
     def split(self) -> list[PointSet]:
         """Return each set as a PointSet of its own."""
         bounds = self.ptr.tolist()
-        return [self._one(b, begin, end) for b, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False))]
+        return [self._one(b, begin, end) for b, (begin, end) in enumerate(itertools.pairwise(bounds))]
 
     def _one(self, b: int, begin: int, end: int) -> PointSet:
         ptr = self.ptr.new_tensor([0, end - begin])
@@ -186,9 +187,7 @@ def concat(sets: Sequence[PointSet]) -> PointSet:
     return PointSet(torch.cat([one.x for one in sets]), torch.cat([one.pos for one in sets]), ptr, sizes, grid)
 
 
-def image_to_points(
-    images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor] | None = None
-) -> PointSet:
+def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor] | None = None) -> PointSet:
     """Turn images into sets of points, one point a pixel.
 
     Context Clusters (ICLR 2023), section 3.1: a pixel becomes ``[channels, x - 0.5, y - 0.5]`` with
@@ -330,7 +329,7 @@ def _check_ptr(ptr: Tensor, num_points: int) -> None:
         raise ValueError("the batch is empty: ptr must describe at least one set")
     if bounds[0] != 0 or bounds[-1] != num_points:
         raise ValueError(f"ptr must run from 0 to the number of points {num_points}, got {bounds[0]} to {bounds[-1]}")
-    if any(end < begin for begin, end in zip(bounds, bounds[1:], strict=False)):
+    if any(end < begin for begin, end in itertools.pairwise(bounds)):
         raise ValueError(f"ptr must not decrease, got {bounds}")
 
 
@@ -348,7 +347,8 @@ def _check_sites(points: PointSet) -> None:
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise ValueError(
-            f"pos must hold integer sites of its lattice {limit[row].tolist()}, got {points.pos[row].tolist()} in row {row}"
+            f"pos must hold integer sites of its lattice {limit[row].tolist()}, "
+            f"got {points.pos[row].tolist()} in row {row}"
         )
     sites = torch.cat([points.batch[:, None], points.pos.long()], dim=1)
     if points.grid is None and sites.unique(dim=0).shape[0] != points.num_points:
@@ -363,7 +363,9 @@ def _check_alike(sets: Sequence[PointSet]) -> None:
 
 def _check_images(images: Tensor) -> None:
     if images.ndim != 4:
-        raise ValueError(f"images must have shape (B, C, H, W) or be a sequence of (C, H, W), got {tuple(images.shape)}")
+        raise ValueError(
+            f"images must have shape (B, C, H, W) or be a sequence of (C, H, W), got {tuple(images.shape)}"
+        )
     if not images.is_floating_point():
         raise ValueError(f"images must be floating point, got {images.dtype}; divide uint8 pixels by 255 first")
     if 0 in images.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -50,10 +51,8 @@ def shapes(
     check_choice("split", split, ("train", "test"))
     folder = _cache_folder(cache) / f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
     if not folder.exists():
-        try:
+        with contextlib.suppress(FileExistsError):  # another process was faster and wrote the same files
             write_shapes(folder, num_train, num_test, num_points, seed)
-        except FileExistsError:  # another process was faster and wrote the same files
-            pass
     return HDF5Clouds(folder, split, num_points, transform)
 
 

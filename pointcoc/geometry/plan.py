@@ -1,4 +1,4 @@
-"""Plans: all that a network derives from positions alone, computed once per batch and shared by the blocks of a stage."""
+"""Plans: what a network derives from positions alone, computed once per batch and shared by the blocks of a stage."""
 
 from __future__ import annotations
 
@@ -194,8 +194,10 @@ def _whole(window: float | None) -> int | None:
 
 def _check_sets(points: PointSet, on_lattice: bool) -> None:
     if on_lattice and points.sizes is None:
-        raise ValueError("this network reduces lattices but the points have no `sizes`; use image_to_points, or a "
-                         "preset for clouds such as coc_points")
+        raise ValueError(
+            "this network reduces lattices but the points have no `sizes`; use image_to_points, or a "
+            "preset for clouds such as coc_points"
+        )
     empty = (points.counts == 0).nonzero()
     if len(empty):
         raise ValueError(f"set {int(empty[0])} of the batch has no points; every set needs at least one")

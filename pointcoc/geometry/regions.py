@@ -154,7 +154,9 @@ class RaggedRegions:
 Regions = UniformRegions | RaggedRegions
 
 
-def grid_regions(grid: Sequence[int], num_sets: int, counts: Sequence[int], centers: int, device: torch.device) -> Regions:
+def grid_regions(
+    grid: Sequence[int], num_sets: int, counts: Sequence[int], centers: int, device: torch.device
+) -> Regions:
     """Split complete lattices into equal tiles, with one sub-cell a proposal.
 
     Args:
@@ -171,7 +173,9 @@ def grid_regions(grid: Sequence[int], num_sets: int, counts: Sequence[int], cent
         num_tiles, size = num_tiles * f, size * t
     order = TileOrder(tuple(grid), tuple(counts)) if num_tiles != num_sets else None
     distinct = all(all(_first_cells(size, centers)) for size in tile)
-    return UniformRegions(Segments.equal(num_tiles, size, device), _tile_members(tile, centers, device), order, distinct)
+    return UniformRegions(
+        Segments.equal(num_tiles, size, device), _tile_members(tile, centers, device), order, distinct
+    )
 
 
 def lattice_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> Regions:
@@ -200,7 +204,12 @@ def lattice_regions(points: PointSet, counts: int | None, window: int | None, ce
 
 
 def cloud_regions(
-    points: PointSet, counts: int | None, window: float | None, proposals: str, centers: int, center_neighbors: int,
+    points: PointSet,
+    counts: int | None,
+    window: float | None,
+    proposals: str,
+    centers: int,
+    center_neighbors: int,
     backend: str = "auto",
 ) -> Regions:
     """Split sets by their coordinates: cells of the bounding box, or of a given edge length.
@@ -217,16 +226,19 @@ def cloud_regions(
     sets = Segments.from_ptr(points.ptr)
     low = segment_extreme(points.pos, sets, "amin")
     extent = segment_extreme(points.pos, sets, "amax") - low
-    edge = torch.full_like(extent, window) if window is not None else extent / counts
+    if window is not None:
+        edge, cells = torch.full_like(extent, window), (extent / window).floor().long() + 1
+    else:
+        assert counts is not None
+        edge, cells = extent / counts, torch.full_like(extent, counts).long()
     place = (points.pos - spread(low, sets)) / spread(torch.where(edge > 0, edge, 1), sets)
-    cells = (extent / edge).floor().long() + 1 if window is not None else torch.full_like(extent, counts or 1).long()
     cell = torch.minimum(place.floor().long(), spread(cells, sets) - 1)
     segments, order = _group(cell, cells, points)
     if proposals == "fps":
-        return _from_members(segments, fps_members(points.pos[order.order], segments, centers, center_neighbors, backend),
-                             centers, order)
-    members = cloud_members((place - cell)[order.order], centers)
-    return _from_members(segments, members, centers ** points.pos.shape[1], order)
+        members = fps_members(points.pos[order.order], segments, centers, center_neighbors, backend)
+        return _from_members(segments, members, centers, order)
+    table = cloud_members((place - cell)[order.order], centers)
+    return _from_members(segments, table, centers ** points.pos.shape[1], order)
 
 
 def _tile_members(tile: Sequence[int], centers: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """Networks, their configurations and weights."""
 
 from pointcoc.models.config import NetworkConfig
-from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.network import ContextClusterNet, StageClusters
 from pointcoc.models.presets import PRESETS, preset
 
-__all__ = ["PRESETS", "ContextClusterNet", "NetworkConfig", "preset"]
+__all__ = ["PRESETS", "ContextClusterNet", "NetworkConfig", "StageClusters", "preset"]

@@ -15,6 +15,7 @@ PER_STAGE = (
     "depths", "dims", "heads", "head_dims", "mlp_ratios", "strides", "neighbors", "regions", "centers",
     "center_neighbors", "window",
 )  # fmt: skip
+COUNTS = tuple(name for name in PER_STAGE if name not in ("mlp_ratios", "window"))
 ANCHORS = ("lattice", "fps")
 PROPOSALS = ("cells", "fps")
 
@@ -153,8 +154,20 @@ def _check(config: NetworkConfig) -> None:
     _check_choice("proposals", config.proposals, PROPOSALS)
     _check_choice("backend", config.backend, ("auto", *BACKENDS))
     _ = config.options
-    for name in ("depths", "dims", "heads", "head_dims", "strides", "neighbors", "regions", "centers", "center_neighbors"):
+    for name in (
+        "depths",
+        "dims",
+        "heads",
+        "head_dims",
+        "strides",
+        "neighbors",
+        "regions",
+        "centers",
+        "center_neighbors",
+    ):
         _check_positive(name, getattr(config, name))
+    if any(ratio <= 0 for ratio in config.mlp_ratios):
+        raise ValueError(f"mlp_ratios must be positive, got {config.mlp_ratios}")
     for name in ("drop_path", "dropout"):
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name} must be in [0, 1), got {getattr(config, name)}")
@@ -187,4 +200,6 @@ def _check_lattice(config: NetworkConfig) -> None:
     if any(window != int(window) for window in windows):
         raise ValueError(f"window counts sites on a lattice and must be whole, got {config.window}")
     if any(k < s for k, s in zip(config.neighbors, config.strides, strict=True)):
-        raise ValueError(f"neighbors {config.neighbors} must not be below strides {config.strides}: points would be lost")
+        raise ValueError(
+            f"neighbors {config.neighbors} must not be below strides {config.strides}: points would be lost"
+        )

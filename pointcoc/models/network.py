@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ from pointcoc.models.presets import preset as find_preset
 from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
 from pointcoc.ops import Assignment
 from pointcoc.pointset import PointSet, image_to_points
+
+
+@dataclass(frozen=True, eq=False)
+class StageClusters:
+    """The clusters of one stage, in the order of its points.
+
+    Args:
+        points: the points of the stage with their features, A in all.
+        region: region of each point, numbered over all sets, shape (A,).
+        num_centers: proposals of centers per region, m.
+        blocks: the assignment of each block, shapes (A, heads); centers are numbered within the region.
+    """
+
+    points: PointSet
+    region: Tensor
+    num_centers: int
+    blocks: list[Assignment]
+
+    def cluster(self, block: int = -1, head: int = 0) -> Tensor:
+        """Number of the cluster of each point over all regions, region * m + center, shape (A,)."""
+        return self.region * self.num_centers + self.blocks[block].center[:, head]
 
 
 class Stage(nn.ModuleList):
@@ -36,8 +58,8 @@ class Stage(nn.ModuleList):
 class ContextClusterNet(nn.Module):
     """Context Clusters (ICLR 2023): reducers and stages of cluster blocks, then norm, mean over points, linear.
 
-    An input is a batch of images (B, C, H, W), a `PointSet`, or torch_geometric `Data` or `Batch`. An image is the set of
-    its pixels: the same pixels as a PointSet, in any order, give the same output. Sets may differ in size.
+    An input is a batch of images (B, C, H, W), a `PointSet`, or torch_geometric `Data` or `Batch`. An image is the set
+    of its pixels: the same pixels as a PointSet, in any order, give the same output. Sets may differ in size.
 
     Args:
         config: the settings; `from_preset` knows good ones.
@@ -50,13 +72,14 @@ class ContextClusterNet(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
-        self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))
+        self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))  # start as torch does
         self.stages = nn.ModuleList(_stage(config, s) for s in range(config.num_stages))
         self.stage_norms = nn.ModuleList(SetNorm(dim) for dim in config.dims) if config.dense else None
         self.norm = None if config.dense else SetNorm(config.dims[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config)
-        self.apply(_init_linear)
+        self.stages.apply(_init_linear)
+        self.head.apply(_init_linear)
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> ContextClusterNet:
@@ -144,22 +167,17 @@ class ContextClusterNet(nn.Module):
         Returns:
             What comes in goes out: maps (B, dim, H, W) for images, PointSets for sets.
         """
-        outputs, last, _ = self._run(input, plan)
+        outputs, last, *_ = self._run(input, plan)
         if norm:
             outputs[-1] = last
         chosen = range(self.config.num_stages) if indices is None else indices
         points = [outputs[_stage_index(i, self.config.num_stages)] for i in chosen]
         return [point.to_maps() for point in points] if isinstance(input, Tensor) else points
 
-    def assignments(
-        self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None
-    ) -> list[tuple[PointSet, list[Assignment]]]:
-        """Return, for each stage, its points and the assignment of each of its blocks, in the order of the points.
-
-        Centers are numbered within the region of a point: `center` and `similarity` have shape (A, heads).
-        """
-        outputs, _, assignments = self._run(input, plan)
-        return list(zip(outputs, assignments, strict=True))
+    def assignments(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> list[StageClusters]:
+        """Return the clusters that each block of each stage finds."""
+        outputs, _, assignments, plan = self._run(input, plan)
+        return [_clusters(*stage) for stage in zip(outputs, assignments, plan.stages, strict=True)]
 
     def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
@@ -182,8 +200,8 @@ class ContextClusterNet(nn.Module):
 
     def _run(
         self, input: Tensor | PointSet | Any, plan: NetworkPlan | None
-    ) -> tuple[list[PointSet], PointSet, list[list[Assignment]]]:
-        """Return the output of each stage, the last one normalized, and the assignments of each stage."""
+    ) -> tuple[list[PointSet], PointSet, list[list[Assignment]], NetworkPlan]:
+        """Return the output of each stage, the last one normalized, the assignments of each stage, and the plan."""
         points = self._points(input)
         plan = make_plan(points, self.config.geometry) if plan is None else plan
         x = points.x if plan.order is None else points.x.index_select(0, plan.order)
@@ -194,7 +212,7 @@ class ContextClusterNet(nn.Module):
             outputs.append(stage.anchors.with_x(normal))
             assignments.append(assigned)
         last = outputs[-1] if self.norm is None else outputs[-1].with_x(self.norm(x, plan.stages[-1].sets))
-        return outputs, last, assignments
+        return outputs, last, assignments, plan
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels and dimensions."""
@@ -222,8 +240,7 @@ def _reducer(config: NetworkConfig, s: int) -> nn.Module:
 
 
 def _stage(config: NetworkConfig, s: int) -> Stage:
-    rates = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
-    before = sum(config.depths[:s])
+    before, last = sum(config.depths[:s]), max(1, sum(config.depths) - 1)
     return Stage(
         ClusterBlock(
             config.dims[s],
@@ -231,7 +248,7 @@ def _stage(config: NetworkConfig, s: int) -> Stage:
             config.head_dims[s],
             config.mlp_ratios[s],
             config.options,
-            rates[before + block],
+            config.drop_path * (before + block) / last,
             config.layer_scale,
             config.backend,
         )
@@ -252,6 +269,12 @@ def _init_linear(module: nn.Module) -> None:
 
 def _leave(assignment: Assignment, order: IndexOrder | TileOrder) -> Assignment:
     return Assignment(order.leave(assignment.center), order.leave(assignment.similarity))
+
+
+def _clusters(points: PointSet, assignments: list[Assignment], plan: StagePlan) -> StageClusters:
+    region, order = plan.regions.segments.index, plan.regions.order
+    region = region if order is None else order.leave(region[:, None]).squeeze(1)
+    return StageClusters(points, region, plan.regions.num_centers, assignments)
 
 
 def _stage_index(index: int, num_stages: int) -> int:

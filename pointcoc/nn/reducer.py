@@ -73,9 +73,9 @@ class LatticeReducer(nn.Module):
 class CloudReducer(nn.Module):
     """Gather the nearest points of each anchor, joined by their offsets from it.
 
-    "concat" joins the neighbors, nearest first, and projects them (Context Clusters, section 3.1; zeros for absent ones).
-    "max" maps each neighbor, joined by its offset, by the same layer and GELU, takes the maximum per channel (PointNet++,
-    NeurIPS 2017, section 3.2), which does not depend on the order of the neighbors, and projects the result.
+    "concat" joins the neighbors, nearest first, and projects them (Context Clusters, section 3.1); absent are zeros.
+    "max" maps each neighbor, joined by its offset, by the same layer and GELU, takes the maximum per channel
+    (PointNet++, NeurIPS 2017, section 3.2), which does not depend on their order, and projects the result.
 
     Args:
         in_dim: channels of the points.
@@ -102,7 +102,9 @@ class CloudReducer(nn.Module):
 
     def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
         """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
-        assert plan.neighbors is not None and plan.offsets is not None and plan.source_sets is not None
+        assert plan.neighbors is not None
+        assert plan.offsets is not None
+        assert plan.source_sets is not None
         offsets = plan.offsets.to(x.dtype)
         if self.pool == "concat":
             return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))

@@ -6,6 +6,8 @@ only the chosen one takes part in gradients.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -104,7 +106,9 @@ class _Soft:
         return center.unflatten(0, (self.regions.segments.num, self.regions.num_centers)).unbind(1)
 
 
-def _scores(unit_center: Tensor, unit_point: Tensor, regions: RaggedRegions, alpha: Tensor, beta: Tensor):
+def _scores(
+    unit_center: Tensor, unit_point: Tensor, regions: RaggedRegions, alpha: Tensor, beta: Tensor
+) -> Iterator[Tensor]:
     """Yield beta + alpha cos to center i of the own region, (N, h), for each i; -inf for a proposal without points."""
     region, num_centers = regions.segments.index, regions.num_centers
     exists = regions.member_counts.view(-1, num_centers) > 0
