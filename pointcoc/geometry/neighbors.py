@@ -159,7 +159,20 @@ def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments,
         for axis in range(pos.shape[1]):
             distance += (padded[..., axis][batch] - part[:, axis, None]).square()
         distance.masked_fill_(~present[batch], torch.inf)
-        value, column = distance.topk(nearest, largest=False, sorted=True)
+        value, column = _smallest(distance, nearest)
         parts.append(torch.where(value.isinf(), -1, column + sets.ptr[batch][:, None]))
     index = torch.cat(parts) if parts else torch.empty(0, nearest, dtype=torch.int64, device=pos.device)
     return torch.nn.functional.pad(index, (0, k - nearest), value=-1)
+
+
+def _smallest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest values of each row and their columns, in rising order, the first column on ties.
+
+    `topk` alone breaks ties in a way that depends on the length of the rows: on the company of a set.
+    """
+    value, column = distance.topk(min(k + 1, distance.shape[1]), largest=False, sorted=True)
+    tied = (value.diff(dim=1) == 0).any(1).nonzero().squeeze(1)  # inf - inf is nan: padding does not tie
+    if len(tied):
+        order = distance[tied].argsort(dim=1, stable=True)[:, : column.shape[1]]
+        column = column.index_copy(0, tied, order)
+    return value[:, :k], column[:, :k]

@@ -9,6 +9,8 @@ from pointcoc.extensions import extension
 from pointcoc.geometry.neighbors import choose_backend, pad_segments
 from pointcoc.geometry.segments import Segments, segment_extreme, segment_mean, spread
 
+TIE = 1e-9  # squared distances to a mean that are this close, relatively, are equal
+
 
 def canonical_order(pos: Tensor, segments: Segments) -> Tensor:
     """Sort points by set, then lexicographically by coordinates (row order on a lattice).
@@ -68,11 +70,16 @@ def _check_num(num: Tensor, counts: Tensor) -> None:
 
 
 def _start_points(pos: Tensor, segments: Segments) -> Tensor:
-    """Row of the point farthest from the mean of each segment, the first on ties."""
-    distance = (pos - spread(segment_mean(pos, segments), segments)).square().sum(1, keepdim=True)
+    """Row of the point farthest from the mean of each segment, the first on ties.
+
+    Two points always tie, and so do the corners of a box: distances that differ by rounding alone count as equal.
+    """
+    exact = pos.double()
+    distance = (exact - spread(segment_mean(exact, segments), segments)).square().sum(1, keepdim=True)
     largest = spread(segment_extreme(distance, segments, "amax"), segments)
     rows = torch.arange(len(pos), device=pos.device)[:, None]
-    return segment_extreme(torch.where(distance == largest, rows, len(pos)), segments, "amin").squeeze(1)
+    farthest = distance >= (1 - TIE) * largest
+    return segment_extreme(torch.where(farthest, rows, len(pos)), segments, "amin").squeeze(1)
 
 
 def _fps_torch_cluster(pos: Tensor, segments: Segments, num: Tensor, start: Tensor) -> Tensor:

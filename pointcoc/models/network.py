@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean

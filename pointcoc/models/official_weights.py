@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,15 @@ RENAMES = (
     (r"\.token_mixer\.", ".cluster."),
 )
 MOST_SHOWN = 6
+UNREADABLE = (  # what the readers raise on truncated files
+    safetensors.SafetensorError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    OSError,
+)
 
 
 def read_official(
@@ -97,13 +107,18 @@ def _load(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"checkpoint {path} is not readable as plain tensors, and loading more could run code from the file; "
-            f"save its state dict alone with a torch you trust it to. torch says: {str(error).splitlines()[0]}"
+            f"save its state dict alone with a torch you trust it to. torch says: {_reason(error)}"
         ) from error
-    except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError, RuntimeError, OSError) as error:
-        raise ValueError(f"checkpoint {path} is truncated or not a checkpoint: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise ValueError(f"checkpoint {path} is truncated or not a checkpoint: {_reason(error)}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"checkpoint {path} must hold a dictionary of tensors, got {type(loaded).__name__}")
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    """First line of an error, its type where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _strip(name: str) -> str:

@@ -1,0 +1,22 @@
+"""Training: settings, loaders, the loop, checkpoints and metrics. Needs the extra `train`."""
+
+from pointcoc.train.checkpoint import load_weights, save_weights
+from pointcoc.train.command import run_command
+from pointcoc.train.labels import check_labels
+from pointcoc.train.loaders import Loaders, make_loaders
+from pointcoc.train.loop import FitResult, evaluate, finish, fit
+from pointcoc.train.settings import Settings
+
+__all__ = [
+    "FitResult",
+    "Loaders",
+    "Settings",
+    "check_labels",
+    "evaluate",
+    "finish",
+    "fit",
+    "load_weights",
+    "make_loaders",
+    "run_command",
+    "save_weights",
+]

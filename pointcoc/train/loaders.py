@@ -1,0 +1,90 @@
+"""Loaders of a run: a part of the training set trains, the rest of it chooses the epoch, the test set stays aside."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from pointcoc.data import split_validation
+from pointcoc.train.settings import Settings
+
+SMOKE_SETS = 64
+
+
+class Loaders(NamedTuple):
+    """What `fit` and `finish` read."""
+
+    train: DataLoader
+    """The training part, shuffled; a last batch that is not full is left out."""
+    val: DataLoader | None
+    """The part of the training set that chooses the epoch, in its own order; None for `val_fraction=0`."""
+    test: DataLoader
+    """The test set, in its own order."""
+
+
+def make_loaders(
+    train_set: Any,
+    test_set: Any,
+    settings: Settings,
+    *,
+    val_set: Any = None,
+    collate_fn: Callable[[Sequence[Any]], Any] | None = None,
+) -> Loaders:
+    """Split a training set and make the loaders of a run.
+
+    Args:
+        train_set: map-style data set with `labels` (N,); the split keeps the share of every class.
+        test_set: map-style data set.
+        settings: `batch_size`, `workers`, `val_fraction`, `seed` and `smoke` are read.
+        val_set: the items of `train_set` without augmentation; `train_set` itself if not given.
+        collate_fn: joins items into (input, labels); torch's own if not given, `collate_sets` for point sets.
+
+    Raises:
+        ValueError: if `val_set` has another length than `train_set`, or the labels cannot be split.
+    """
+    val_set = train_set if val_set is None else val_set
+    if len(val_set) != len(train_set):
+        raise ValueError(
+            f"val_set must hold the {len(train_set)} items of train_set without augmentation, got {len(val_set)} items"
+        )
+    train_rows, val_rows = _split(train_set.labels, settings)
+    return Loaders(
+        train=_loader(train_set, train_rows, settings, collate_fn, is_training=True),
+        val=_loader(val_set, val_rows, settings, collate_fn) if len(val_rows) else None,
+        test=_loader(test_set, None, settings, collate_fn),
+    )
+
+
+def _split(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
+    if settings.val_fraction == 0:
+        return torch.arange(len(labels)), torch.arange(0)
+    return split_validation(labels, settings.val_fraction, settings.seed)
+
+
+def _loader(
+    dataset: Any,
+    rows: Tensor | None,
+    settings: Settings,
+    collate_fn: Callable[[Sequence[Any]], Any] | None,
+    is_training: bool = False,
+) -> DataLoader:
+    if settings.smoke:
+        rows = _few(torch.arange(len(dataset)) if rows is None else rows)
+    part = dataset if rows is None else Subset(dataset, rows.tolist())
+    # Workers end with each epoch: their random states then follow from that of the run, which a checkpoint holds.
+    return DataLoader(
+        part,
+        batch_size=settings.batch_size,
+        shuffle=is_training,
+        drop_last=is_training and len(part) >= settings.batch_size,
+        num_workers=settings.workers,
+        collate_fn=collate_fn,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _few(rows: Tensor) -> Tensor:
+    """At most `SMOKE_SETS` rows, evenly spread: data sets are often sorted by class."""
+    return rows[:: max(1, -(-len(rows) // SMOKE_SETS))]

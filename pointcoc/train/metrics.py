@@ -1,0 +1,162 @@
+"""What a run reports: scores of a pass, metrics.jsonl line by line, and the progress on the terminal."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.aggregation import SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+from tqdm import tqdm
+
+from pointcoc.train.checkpoint import atomic
+
+METRICS = "metrics.jsonl"
+
+
+class Scores(nn.Module):
+    """Loss and accuracies of one pass over a loader.
+
+    Args:
+        num_classes: number of classes.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # Two sums, for MeanMetric drops its weights where it is told to let NaN pass (torchmetrics 1.9).
+        self.loss = SumMetric(nan_strategy="disable")
+        self.num_sets = SumMetric(nan_strategy="disable")
+        # The labels were checked once, where the batch came in.
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.mean_class_accuracy = MulticlassAccuracy(num_classes, average="macro", validate_args=False)
+
+    @torch.no_grad()
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Take in one batch: its mean loss (), logits (B, num_classes) and labels (B,)."""
+        self.loss.update(loss.detach() * len(labels))
+        self.num_sets.update(len(labels))
+        choice = logits.argmax(1)
+        self.accuracy.update(choice, labels)
+        self.mean_class_accuracy.update(choice, labels)
+
+    def compute(self) -> dict[str, float]:
+        """`loss` (mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1)."""
+        return {
+            "loss": float(self.loss.compute() / self.num_sets.compute()),
+            "accuracy": float(self.accuracy.compute()),
+            "mean_class_accuracy": float(self.mean_class_accuracy.compute()),
+        }
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object a line, on disk as soon as it is known.
+
+    Every line has `split` ("update", "train", "val" or "test") and `epoch`, counted from 1. A number that is not
+    finite becomes null.
+
+    Args:
+        path: file to continue, or to begin.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a")
+
+    def write(self, split: str, epoch: int, values: Mapping[str, Any]) -> None:
+        """Append one line and flush it."""
+        record = {"split": split, "epoch": epoch, **{name: _jsonable(value) for name, value in values.items()}}
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def trim_metrics(path: Path, epochs: int) -> None:
+    """Drop the lines of later epochs and of the test set, so that a resumed run does not report anything twice.
+
+    Args:
+        path: a metrics.jsonl, or a name where there is none.
+        epochs: number of whole epochs to keep.
+    """
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _is_kept(line, epochs)]
+        with atomic(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+
+
+class Progress:
+    """A bar with loss, accuracy, rate and time left on a terminal, and one plain line an epoch everywhere.
+
+    Args:
+        epochs: epochs of the whole run.
+        first_epoch: epochs already behind it.
+        updates_per_epoch: batches of one training pass.
+    """
+
+    def __init__(self, epochs: int, first_epoch: int, updates_per_epoch: int) -> None:
+        self._epochs = epochs
+        self._first_epoch = first_epoch
+        self._start = time.perf_counter()
+        self._num_sets = 0
+        self._bar = tqdm(
+            total=epochs * updates_per_epoch,
+            initial=first_epoch * updates_per_epoch,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+            dynamic_ncols=True,
+            disable=None,
+        )
+
+    def step(self, epoch: int, num_sets: int, loss: float, scores: Scores) -> None:
+        """Advance the bar by one update."""
+        self._num_sets += num_sets
+        if self._bar.disable:
+            return
+        rate = self._num_sets / (time.perf_counter() - self._start)
+        self._bar.set_description_str(f"epoch {epoch}/{self._epochs}", refresh=False)
+        self._bar.set_postfix_str(
+            f"loss {loss:.3f}, accuracy {float(scores.accuracy.compute()):.1%}, {rate:,.0f} sets/s", refresh=False
+        )
+        self._bar.update()
+
+    def epoch(self, epoch: int, train: Mapping[str, float], val: Mapping[str, float] | None, is_best: bool) -> None:
+        """Print the line of an epoch."""
+        elapsed = time.perf_counter() - self._start
+        left = elapsed / (epoch - self._first_epoch) * (self._epochs - epoch)
+        parts = [
+            f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}",
+            f"train loss {train['loss']:.3f} accuracy {train['accuracy']:.1%}",
+            f"val loss {val['loss']:.3f} accuracy {val['accuracy']:.1%}{' (best)' if is_best else ''}" if val else "",
+            f"{train['sets_per_second']:,.0f} sets/s",
+            f"{tqdm.format_interval(left)} left",
+        ]
+        tqdm.write(", ".join(part for part in parts if part))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def _is_kept(line: str, epochs: int) -> bool:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:  # a kill cut it short
+        return False
+    return record["split"] != "test" and record["epoch"] <= epochs
+
+
+def _jsonable(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,129 @@
+"""Settings of a training run: one frozen dataclass, which is also the typed command line of the examples."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+Precision = Literal["no", "bf16"]
+SMOKE_EPOCHS = 2
+SMOKE_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one training run is made of.
+
+    Every field is checked here and used by `fit`, `evaluate` or `make_loaders`; the examples add their own fields by
+    inheritance. The text under each field is its `--help`.
+
+    Raises:
+        ValueError: if a value is outside its range or two values contradict each other; the message names the
+            field, the value and what is allowed.
+    """
+
+    epochs: int = 100
+    """Passes over the training part."""
+    batch_size: int = 64
+    """Sets (images or clouds) per update."""
+    optimizer: str = "adamw"
+    """Name of a timm optimizer, for example adamw, sgd or lamb."""
+    lr: float = 1e-3
+    """Learning rate after the warm-up."""
+    min_lr: float = 1e-5
+    """Learning rate at the end of the cosine."""
+    warmup_epochs: float = 5
+    """Epochs of linear warm-up, part of `epochs`."""
+    weight_decay: float = 0.05
+    """Weight decay of the matrices; norms, biases, layer scales, alpha and beta have none."""
+    clip_grad: float = 0.0
+    """Largest norm of the gradient of all parameters; 0 clips nothing."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes while training."""
+    mixup: float = 0.0
+    """Alpha of mixup, 0 for none. Images only; needs an even batch size."""
+    cutmix: float = 0.0
+    """Alpha of cutmix, 0 for none. Images only; needs an even batch size."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which is then what is validated and kept; 0 for none."""
+    val_fraction: float = 0.1
+    """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
+    precision: Precision = "no"
+    """Mixed precision: "no" is float32."""
+    seed: int = 0
+    """Seed of the first weights, the order of the training set, augmentation, mixup and drop path."""
+    workers: int = 0
+    """Processes that load data; 0 loads in the training process."""
+    log_every: int = 50
+    """Updates between two lines of split "update" in metrics.jsonl."""
+    out: Path = Path("runs/train")
+    """Folder of checkpoints and metrics."""
+    resume: bool = False
+    """Continue the run in `out` after its last whole epoch."""
+    overwrite: bool = False
+    """Start again in `out`: the files of the run it holds are removed."""
+    smoke: bool = False
+    """A run of seconds: a few batches, at most two epochs, no separate processes."""
+
+    def __post_init__(self) -> None:
+        for name, (is_allowed, allowed) in _RULES.items():
+            if not is_allowed(getattr(self, name)):
+                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr must be at most lr ({self.lr:g}), got {self.min_lr:g}")
+        if self.warmup_epochs > self.epochs and not self.smoke:
+            raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
+        if self.is_mixing and self.batch_size % 2:
+            raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
+        if self.resume and self.overwrite:
+            raise ValueError("resume continues a run and overwrite removes it: give one of the two")
+
+    @property
+    def is_mixing(self) -> bool:
+        """Whether two images are blended into one while training."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def shrink(self) -> Self:
+        """The same settings, reduced to a run of seconds if `smoke` is set."""
+        if not self.smoke:
+            return self
+        return replace(
+            self,
+            epochs=min(self.epochs, SMOKE_EPOCHS),
+            batch_size=min(self.batch_size, SMOKE_BATCH_SIZE),
+            warmup_epochs=0,
+            workers=0,
+            log_every=1,
+        )
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _at_least(low: float) -> _Rule:
+    return lambda value: low <= value < math.inf, f"at least {low:g}"
+
+
+def _fraction() -> _Rule:
+    return lambda value: 0 <= value < 1, "at least 0 and below 1"
+
+
+_RULES: dict[str, _Rule] = {
+    "epochs": _at_least(1),
+    "batch_size": _at_least(1),
+    "lr": (lambda value: 0 < value < math.inf, "positive and finite"),
+    "min_lr": _at_least(0),
+    "warmup_epochs": _at_least(0),
+    "weight_decay": _at_least(0),
+    "clip_grad": _at_least(0),
+    "label_smoothing": _fraction(),
+    "mixup": _at_least(0),
+    "cutmix": _at_least(0),
+    "ema": _fraction(),
+    "val_fraction": _fraction(),
+    "precision": (lambda value: value in ("no", "bf16"), "'no' or 'bf16'"),
+    "seed": _at_least(0),
+    "workers": _at_least(0),
+    "log_every": _at_least(1),
+}

@@ -1,0 +1,170 @@
+"""The configuration: values per stage, presets, and a sentence for every value that is not allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import pointcoc
+from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
+from pointcoc.models import preset
+from pointcoc.models.config import PER_STAGE
+
+
+def test_one_value_stands_for_all_stages() -> None:
+    config = NetworkConfig(heads=2, centers=3, window=7, mlp_ratios=2.5)
+    assert config.heads == (2, 2, 2, 2)
+    assert config.centers == (3, 3, 3, 3)
+    assert config.window == (7, 7, 7, 7)
+    assert config.mlp_ratios == (2.5, 2.5, 2.5, 2.5)
+
+
+def test_one_value_per_stage() -> None:
+    config = NetworkConfig(
+        depths=[1, 1], dims=[8, 16], **dict.fromkeys(set(PER_STAGE) - {"depths", "dims", "window"}, 4)
+    )
+    assert config.num_stages == 2
+    assert config.depths == (1, 1)
+    assert config.dims == (8, 16)
+    assert config.strides == (4, 4)
+    assert config.window is None
+    assert [geometry.window for geometry in config.geometry] == [None, None]
+
+
+def test_replace_keeps_the_rest() -> None:
+    config = preset("coc_nano")
+    assert config.replace(depths=3).depths == (3, 3, 3)
+    assert config.replace(depths=(1, 2, 3)).depths == (1, 2, 3)
+    assert config.replace(regions=1) == preset("coc_nano", regions=(1, 1, 1))
+    assert config.replace() == config
+
+
+def test_windows_may_differ_or_be_absent_by_stage() -> None:
+    config = preset("coc_tiny", window=(None, 7, None, 5))
+    assert [geometry.window for geometry in config.geometry] == [None, 7, None, 5]
+
+
+def test_images_have_two_more_channels() -> None:
+    assert preset("coc_nano", in_channels=1).input_dim == 3
+    assert preset("coc_points", in_channels=6).input_dim == 6
+
+
+def test_configuration_is_frozen_and_hashable() -> None:
+    config = NetworkConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.num_classes = 3
+    assert hash(config) == hash(NetworkConfig(depths=[3, 4, 5, 2]))
+    with pytest.raises(TypeError):
+        NetworkConfig(10)
+
+
+def test_presets_are_valid_and_known() -> None:
+    assert PRESETS is pointcoc.PRESETS
+    for name, config in PRESETS.items():
+        assert preset(name) == config
+        assert config.num_stages == len(config.geometry)
+    assert preset("coc_tiny") == NetworkConfig()
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(ValueError, match=r"unknown preset 'coc_huge'; choose from coc_tiny, .*coc_points_small"):
+        preset("coc_huge")
+    with pytest.raises(ValueError, match="unknown preset 'coc_huge'"):
+        ContextClusterNet.from_preset("coc_huge")
+
+
+def test_unknown_field() -> None:
+    with pytest.raises(ValueError, match="unknown setting 'classes'; choose from num_classes, in_channels, "):
+        preset("coc_tiny", classes=3)
+    with pytest.raises(ValueError, match="unknown setting 'classes'"):
+        ContextClusterNet.from_preset("coc_tiny", classes=3)
+
+
+@pytest.mark.parametrize("name", [name for name in PER_STAGE if name != "depths"])
+def test_wrong_number_of_stages(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^{name} must be one value or 4 \(one a stage, like depths\), got \(4, 4, 4\)"
+    ):
+        NetworkConfig(**{name: (4, 4, 4)})
+
+
+@pytest.mark.parametrize("depths", [3, (), None])
+def test_depths_must_be_listed(depths: object) -> None:
+    with pytest.raises(ValueError, match=r"^depths must hold the blocks of each stage"):
+        NetworkConfig(depths=depths)
+
+
+@pytest.mark.parametrize(
+    "name", ["depths", "dims", "heads", "head_dims", "strides", "neighbors", "regions", "centers", "center_neighbors"]
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_values_that_must_be_positive_integers(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must hold integers of at least 1, got"):
+        NetworkConfig(**{name: (4, 4, value, 4)})
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_mlp_ratios_must_be_positive(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^mlp_ratios must be positive, got"):
+        NetworkConfig(mlp_ratios=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("anchors", "lattice, fps"),
+        ("pool", "concat, max"),
+        ("proposals", "cells, fps"),
+        ("backend", "auto, reference, ragged"),
+        ("normalizer", "similarity, count"),
+        ("assignment", "hard, soft"),
+    ],
+)
+def test_choices(name: str, choices: str) -> None:
+    with pytest.raises(ValueError, match=f"^unknown {name} 'other'; choose from {choices}"):
+        NetworkConfig(**{name: "other"})
+
+
+@pytest.mark.parametrize("iterations", [0, 1.5])
+def test_iterations(iterations: float) -> None:
+    with pytest.raises(ValueError, match=f"^iterations must be an integer of at least 1, got {iterations}"):
+        NetworkConfig(iterations=iterations)
+
+
+@pytest.mark.parametrize("name", ["drop_path", "dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_probabilities(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be in \[0, 1\), got {value}"):
+        NetworkConfig(**{name: value})
+
+
+@pytest.mark.parametrize("overrides", [{"num_classes": -1}, {"in_channels": 0}, {"pos_dim": 4}])
+def test_sizes(overrides: dict[str, int]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^num_classes must be at least 0, in_channels at least 1 and pos_dim 1, 2 or 3"
+    ):
+        NetworkConfig(**overrides)
+
+
+@pytest.mark.parametrize("name", ["coc_tiny", "coc_points"])
+@pytest.mark.parametrize("window", [0, -2])
+def test_windows_must_be_positive(name: str, window: int) -> None:
+    with pytest.raises(ValueError, match=r"^window must be positive, got"):
+        preset(name, window=window)
+
+
+def test_windows_of_lattices_are_whole() -> None:
+    with pytest.raises(ValueError, match=r"^window counts sites on a lattice and must be whole, got"):
+        preset("coc_tiny", window=2.5)
+    assert preset("coc_points", window=2.5).window == (2.5, 2.5, 2.5)
+
+
+def test_lattices_propose_cells() -> None:
+    with pytest.raises(ValueError, match="proposals 'fps' needs anchors 'fps'; lattices propose 'cells'"):
+        preset("coc_tiny", proposals="fps")
+
+
+def test_windows_of_reducers_leave_no_point_out() -> None:
+    with pytest.raises(ValueError, match=r"^neighbors \(4, 3, 3, 3\) must not be below strides \(5, 5, 5, 5\)"):
+        preset("coc_tiny", strides=5)
