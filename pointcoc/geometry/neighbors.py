@@ -152,7 +152,7 @@ def _knn_torch_cluster(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tenso
 def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     padded, present = pad_segments(pos, sets)
     nearest = min(k, padded.shape[1])
-    chunk = max(1, 4_194_304 // padded.shape[1])
+    chunk = max(1, 4_194_304 // max(1, padded.shape[1]))
     parts = []
     for part, batch in zip(query.split(chunk), query_sets.index.split(chunk), strict=True):
         distance = torch.zeros(len(part), padded.shape[1], dtype=pos.dtype, device=pos.device)

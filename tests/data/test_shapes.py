@@ -84,7 +84,7 @@ def test_cache_is_written_once(tmp_path):
     (made,) = (tmp_path / "cache").iterdir()
     before = made.stat().st_mtime_ns
     assert len(shapes("test", 20, 10, 16, seed=3, cache=tmp_path / "cache")) == 10
-    assert [path for path in (tmp_path / "cache").iterdir()] == [made] and made.stat().st_mtime_ns == before
+    assert list((tmp_path / "cache").iterdir()) == [made] and made.stat().st_mtime_ns == before
 
 
 def test_default_cache_follows_the_environment(tmp_path, monkeypatch):

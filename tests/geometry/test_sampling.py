@@ -1,0 +1,113 @@
+"""The canonical order of points and farthest points."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from set_samples import BACKENDS, clouds, pixels, shuffled
+from torch import Tensor
+
+from pointcoc.geometry import Segments, canonical_order, farthest_points
+
+LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, monkeypatch) -> str:
+    """A backend that can be used here."""
+    monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS", raising=False)
+    if request.param == "torch_cluster":
+        pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
+    return request.param
+
+
+def runs(*bounds: int) -> Segments:
+    return Segments.from_ptr(torch.tensor(bounds))
+
+
+def choose(pos: Tensor, num: int, backend: str = "torch") -> list[int]:
+    return farthest_points(pos, runs(0, len(pos)), torch.tensor([num]), backend).tolist()
+
+
+def test_canonical_order_on_paper() -> None:
+    pos = torch.tensor([[1.0, 0], [0, 1], [0, 0], [5, 5], [-5, 9]])
+    assert canonical_order(pos, runs(0, 3, 3, 5)).tolist() == [2, 1, 0, 4, 3]
+    assert canonical_order(pos[:1], runs(0, 1)).tolist() == [0]
+    assert canonical_order(torch.zeros(3, 2), runs(0, 3)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("points", [clouds(9, 0, 4), clouds(5, 5), clouds(6, dim=1)])
+def test_canonical_order_does_not_depend_on_the_order_of_the_points(points) -> None:
+    other, _ = shuffled(points)
+    sets = Segments.of(points)
+    order, other_order = canonical_order(points.pos, sets), canonical_order(other.pos, sets)
+    assert torch.equal(points.pos[order], other.pos[other_order])
+    assert torch.equal(points.batch[order], points.batch)
+
+
+def test_row_order_is_the_canonical_order_of_a_lattice() -> None:
+    points = pixels((3, 4), (2, 2), kept=0.7)
+    assert torch.equal(canonical_order(points.pos, Segments.of(points)), torch.arange(points.num_points))
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4])
+def test_farthest_points_of_a_line(backend: str, num: int) -> None:
+    # The mean is 3.25, so 10 is first; then 0 (10 away), 2 (2 from 0) and 1.
+    assert choose(LINE, num, backend) == [3, 0, 2, 1][:num]
+
+
+def test_the_first_wins_a_tie(backend: str) -> None:
+    assert choose(torch.tensor([[-1.0], [1]]), 2, backend) == [0, 1]
+    assert choose(torch.tensor([[1.0], [-1]]), 1, backend) == [0]
+
+
+@pytest.mark.parametrize("num", [0, 5, -1])
+def test_num_out_of_range_is_named(num: int) -> None:
+    with pytest.raises(ValueError, match=rf"num must be in \[1, 4\], got {num} for set 0"):
+        choose(LINE, num)
+    with pytest.raises(ValueError, match=r"num must be in \[1, 3\], got 4 for set 1"):
+        farthest_points(LINE, runs(0, 1, 4), torch.tensor([1, 4]))
+    with pytest.raises(ValueError, match=r"num must be in \[1, 0\], got 1 for set 1"):
+        farthest_points(LINE, runs(0, 4, 4), torch.tensor([1, 1]))
+
+
+def test_a_backend_that_cannot_be_used_is_named(monkeypatch) -> None:
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
+    with pytest.raises(ValueError, match="unknown backend 'numpy'; choose from auto, torch, torch_cluster"):
+        choose(LINE, 1, "numpy")
+    with pytest.raises(ValueError, match="backend 'torch_cluster' cannot be used"):
+        choose(LINE, 1, "torch_cluster")
+    assert choose(LINE, 2, "auto") == [3, 0]
+
+
+def test_each_set_is_sampled_alone(backend: str) -> None:
+    points, num = clouds(30, 1, 17, 64), torch.tensor([8, 1, 17, 13])
+    together = farthest_points(points.pos, Segments.of(points), num, backend)
+    for begin, one, n, rows in zip(points.ptr, points.split(), num, together.split(num.tolist()), strict=False):
+        assert torch.equal(rows, farthest_points(one.pos, Segments.of(one), n[None], "torch") + begin)
+        assert len(rows.unique()) == n
+
+
+def test_the_choice_does_not_depend_on_the_order_of_the_points(backend: str) -> None:
+    points = clouds(20, 9)
+    other, rows = shuffled(points)
+    num = torch.tensor([7, 4])
+    one = farthest_points(points.pos, Segments.of(points), num, backend)
+    assert torch.equal(rows[farthest_points(other.pos, Segments.of(other), num, backend)], one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_far_from_the_origin(backend: str, dtype: torch.dtype) -> None:
+    points = clouds(50)
+    near = (points.pos * 64).round() / 64
+    chosen = farthest_points((near + 1e4).to(dtype), Segments.of(points), torch.tensor([10]), backend)
+    distance = torch.cdist(near, near[chosen], compute_mode="donot_use_mm_for_euclid_dist")
+    for i in range(1, 10):  # each is as far as any point can be from those before
+        to_chosen = distance[:, :i].amin(1)
+        torch.testing.assert_close(to_chosen[chosen[i]], to_chosen.max())
+
+
+def test_coincident_points_share_a_place(backend: str) -> None:
+    pos = torch.tensor([[0.0], [0], [4], [4]], dtype=torch.float64)
+    assert pos[choose(pos, 2, backend)].sort(0)[0].tolist() == [[0], [4]]
+    assert len(choose(torch.ones(3, 2), 3, backend)) == 3

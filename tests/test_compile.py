@@ -1,0 +1,82 @@
+"""torch.compile reads functions of point sets and image networks as one graph."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from set_samples import clouds
+from torch import Tensor
+
+from pointcoc import ContextClusterNet, PointSet, image_to_points
+from pointcoc.geometry import Segments, segment_mean
+
+BACKENDS = ("eager", "aot_eager")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_graphs():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def rebuild(x: Tensor, pos: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    points = PointSet(x, pos, ptr)
+    points = points.with_x(points.x * 2).to(dtype=torch.float64)
+    return points.x + points.pos.sum(1, keepdim=True), points.counts, points.batch
+
+
+def image_means(images: Tensor) -> Tensor:
+    points = image_to_points(images)
+    return segment_mean(points.x, Segments.of(points)) + points.to_maps().mean((2, 3))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_point_sets_are_built_and_taken_apart(backend: str) -> None:
+    points = clouds(2, 0, 3)
+    compiled = torch.compile(rebuild, fullgraph=True, backend=backend)
+    for one, other in zip(
+        compiled(points.x, points.pos, points.ptr), rebuild(points.x, points.pos, points.ptr), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_point_sets_go_in_and_out() -> None:
+    points = clouds(2, 0, 3)
+    compiled = torch.compile(lambda one: one.with_x(one.x + 1), fullgraph=True, backend="eager")
+    shifted = compiled(points)
+    assert isinstance(shifted, PointSet)
+    assert torch.equal(shifted.x, points.x + 1)
+    assert torch.equal(shifted.pos, points.pos)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_images_become_points(backend: str) -> None:
+    images = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    compiled = torch.compile(image_means, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(images), image_means(images))
+
+
+@pytest.mark.parametrize(("backend", "size"), [("eager", 8), ("aot_eager", 7)])
+def test_an_image_network_is_one_graph(backend: str, size: int) -> None:
+    torch.manual_seed(0)
+    small = {
+        "depths": (1, 1),
+        "dims": 8,
+        "heads": 2,
+        "head_dims": 4,
+        "mlp_ratios": 2,
+        "strides": 2,
+        "regions": (2, 1),
+        "neighbors": 3,
+        "centers": 2,
+        "center_neighbors": 8,
+    }
+    net = ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1, **small).double()
+    images = torch.rand(2, 1, size, size, dtype=torch.float64)
+    logits = net(images)
+    expected = torch.autograd.grad(logits.square().sum(), list(net.parameters()))
+    compiled = torch.compile(net, fullgraph=True, backend=backend)(images)
+    torch.testing.assert_close(compiled, logits)
+    for one, other in zip(torch.autograd.grad(compiled.square().sum(), list(net.parameters())), expected, strict=True):
+        torch.testing.assert_close(one, other)
