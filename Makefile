@@ -13,8 +13,9 @@ CONSTRAINED := $(PIP) -c constraints.txt
 demo: $(VENV)/train.done
 	$(BIN)/python examples/demo.py
 
+# Two processes of one thread each: two threads each would wait for one another.
 test: $(VENV)/dev.done $(VENV)/points.done
-	$(BIN)/python -m pytest -q -n 2 --cov=pointcoc --cov-report=term-missing:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov=pointcoc --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

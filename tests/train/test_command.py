@@ -24,7 +24,8 @@ def test_help_shows_the_text_of_every_field(capsys) -> None:
         run(print, "--help")
     shown = capsys.readouterr().out
     assert stop.value.code == 0
-    assert "A recipe." in shown and "--clip-grad" in shown and "Decay of the moving average" in shown
+    for text in ("A recipe.", "--clip-grad", "Decay of the moving average"):
+        assert text in shown
 
 
 @pytest.mark.parametrize(

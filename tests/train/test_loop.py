@@ -139,7 +139,7 @@ def test_a_run_in_the_folder_is_not_overwritten_by_accident(tiny, train_loader, 
 
 def test_resuming_with_another_setting_or_config_is_refused(tiny, train_loader, val_loader, settings) -> None:
     fit(tiny(), train_loader, val_loader, settings(epochs=1))
-    with pytest.raises(ValueError, match="lr was 0.01, is 0.02"):
+    with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.02"):
         fit(tiny(), train_loader, val_loader, settings(lr=0.02, resume=True))
     with pytest.raises(ValueError, match="another preset or config: width is 8, expected 4"):
         fit(tiny(width=4), train_loader, val_loader, settings(resume=True))

@@ -68,4 +68,5 @@ def test_the_bar_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     shown = capsys.readouterr().err
     assert "epoch 2/2 100%" in shown
     assert "loss 0.250, accuracy 50.0%" in shown
-    assert "sets/s" in shown and "left" in shown
+    assert "sets/s" in shown
+    assert "left" in shown

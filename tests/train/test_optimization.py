@@ -1,5 +1,7 @@
 """The optimizer, the schedule and the blending of images that settings ask for."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(tiny) -> None:
     assert rates[25] == pytest.approx(0.55)  # half way down the cosine, which starts at update 0
     assert rates[50] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(max(rates[10:]))
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
 
 
 def test_blending_gives_probabilities() -> None:
