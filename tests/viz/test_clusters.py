@@ -68,11 +68,8 @@ def test_cluster_map_refuses_clouds_and_batches(cloud_net: ContextClusterNet, im
 
 def test_one_row_an_example_one_column_a_stage(image_net: ContextClusterNet, cloud_net: ContextClusterNet) -> None:
     ink = image_to_points(torch.rand(1, 1, 20, 32), torch.rand(1, 20, 32) > 0.3)
-    examples = [
-        ("image", image_net, torch.rand(1, 1, 16, 16)),
-        ("ink", image_net, ink),
-        ("cloud", cloud_net, cloud(70)),
-    ]
+    image = torch.rand(1, 1, 16, 16)
+    examples = [("image", image_net, image), ("ink", image_net, ink), ("cloud", cloud_net, cloud(70))]
     figure = draw_clusters(examples)
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 12
