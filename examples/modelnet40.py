@@ -6,10 +6,7 @@
 The validation part, a tenth of the training set, chooses the epoch; the test set is read once, at the end. No voting.
 `--smoke` ends in seconds; `--resume` continues a run that was interrupted.
 
-| command         | hardware   | minutes    | test accuracy | mean over classes |
-| --------------- | ---------- | ---------- | ------------- | ----------------- |
-| (no options)    | TO MEASURE | TO MEASURE | TO MEASURE    | TO MEASURE        |
-| --data MODELNET | TO MEASURE | TO MEASURE | TO MEASURE    | TO MEASURE        |
+README.md, "Measured", has what came out, with hardware and minutes.
 """
 
 import argparse

@@ -1,0 +1,44 @@
+"""The README says what is true: its Python blocks run, its commands and files exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pointcoc import PRESETS, ContextClusterNet
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_python_blocks_run(block: str) -> None:
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_commands_name_files_that_exist() -> None:
+    scripts = re.findall(r"python ((?:examples|benchmarks)/\S+\.py)", README)
+    assert len(scripts) >= 6
+    for script in scripts:
+        assert (ROOT / script).is_file(), script
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^make (\w+)", README, re.MULTILINE))
+    assert targets == {"demo", "test"}
+    for target in targets:
+        assert f"\n{target}:" in makefile
+
+
+def test_the_table_of_presets_tells_their_parameters() -> None:
+    table = README.split("## Presets")[1]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    told = dict(pair for row in rows for pair in _names_and_counts(row))
+    counts = {name: sum(p.numel() for p in ContextClusterNet.from_preset(name).parameters()) for name in PRESETS}
+    assert told == counts
+
+
+def _names_and_counts(row: str) -> list[tuple[str, int]]:
+    names, counts = re.findall(r"`(\w+)`", row), [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]{5,}", row)]
+    return list(zip(names, counts * len(names) if len(counts) == 1 else counts, strict=True))
