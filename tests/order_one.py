@@ -14,13 +14,18 @@ from pointcoc.models import preset
 
 
 def order_one(net: nn.Module, seed: int = 1) -> nn.Module:
-    """Overwrite every parameter in place by noise of order one; the dtype stays. Returns the network."""
+    """Overwrite parameters and running statistics in place by noise of order one; the dtype stays; returns `net`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             parameter.normal_(generator=generator)
             mean, deviation = _mean_and_deviation(name, parameter)
             parameter.mul_(deviation).add_(mean)
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(0, 0.1, generator=generator)
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5, generator=generator)
     return net
 
 

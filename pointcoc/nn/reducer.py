@@ -75,7 +75,10 @@ class CloudReducer(nn.Module):
 
     "concat" joins the neighbors, nearest first, and projects them (Context Clusters, section 3.1); absent are zeros.
     "max" maps each neighbor, joined by its offset, by the same layer and GELU, takes the maximum per channel
-    (PointNet++, NeurIPS 2017, section 3.2), which does not depend on their order, and projects the result.
+    (PointNet++, NeurIPS 2017, section 3.2), which does not depend on their order, and projects the result. A maximum
+    shifts every channel by nearly the same amount in every set, which hides the sets from the classifier, and a
+    `SetNorm` over all channels cannot remove it. A batch norm after the projection does, so training needs more than
+    one anchor a batch.
 
     Args:
         in_dim: channels of the points.
@@ -98,7 +101,7 @@ class CloudReducer(nn.Module):
             return
         self.norm = SetNorm(in_dim) if norm else None
         self.feature, self.offset = nn.Linear(in_dim, out_dim), nn.Linear(pos_dim, out_dim, bias=False)
-        self.act, self.proj = nn.GELU(), nn.Linear(out_dim, out_dim)
+        self.act, self.proj, self.out_norm = nn.GELU(), nn.Linear(out_dim, out_dim), nn.BatchNorm1d(out_dim)
 
     def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
         """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
@@ -112,4 +115,4 @@ class CloudReducer(nn.Module):
         # Linear layers run before the gather and after the maximum: once per point, not once per neighbor.
         hidden = self.act(gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets))
         absent = plan.neighbors < 0
-        return self.proj(hidden.masked_fill(absent[..., None], -torch.inf).amax(1))
+        return self.out_norm(self.proj(hidden.masked_fill(absent[..., None], -torch.inf).amax(1)))

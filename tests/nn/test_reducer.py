@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from order_one import order_one
 from set_samples import cloud_stage, clouds, pixels, shuffled, stage, without_promise
 from torch.nn import functional as F
 
@@ -26,7 +27,7 @@ def lattice_reducer(in_dim: int, window: int, stride: int, pos_dim: int = 2) -> 
 
 def cloud_reducer(pool: str, norm: bool = True) -> CloudReducer:
     torch.manual_seed(0)
-    return CloudReducer(2, 5, 4, pool=pool, norm=norm).double()
+    return order_one(CloudReducer(2, 5, 4, pool=pool, norm=norm).double()).eval()
 
 
 def cloud_plan(points: PointSet):
@@ -118,8 +119,19 @@ def test_the_largest_neighbor_is_projected(norm: bool) -> None:
             for j, offset in zip(neighbors, offsets, strict=True)
             if j >= 0
         ]
-        rows.append(one.proj.weight @ torch.stack(hidden).amax(0) + one.proj.bias)
+        projected = one.proj.weight @ torch.stack(hidden).amax(0) + one.proj.bias
+        centered = (projected - one.out_norm.running_mean) / (one.out_norm.running_var + 1e-5).sqrt()
+        rows.append(centered * one.out_norm.weight + one.out_norm.bias)
     torch.testing.assert_close(y, torch.stack(rows))
+
+
+def test_training_takes_what_all_sets_share_from_every_channel() -> None:
+    points = clouds(9, 2, 30)
+    order, stage_plan = cloud_plan(points)
+    torch.manual_seed(0)
+    y = CloudReducer(2, 5, 4).double().train()(points.x[order], stage_plan)
+    torch.testing.assert_close(y.mean(0), torch.zeros(5, dtype=torch.float64))
+    assert (y.var(0, unbiased=False) > 0.9).all()
 
 
 @pytest.mark.parametrize("pool", ["concat", "max"])
