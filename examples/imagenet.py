@@ -63,7 +63,7 @@ class ImageSettings(Settings):
 
 
 DIGITS = ImageSettings(
-    epochs=12,
+    epochs=10,
     warmup_epochs=1,
     batch_size=16,
     lr=2e-3,

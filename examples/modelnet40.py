@@ -53,7 +53,7 @@ class CloudSettings(Settings):
 
 SHAPES = CloudSettings(
     preset="coc_points_small",
-    epochs=6,
+    epochs=5,
     lr=5e-3,
     warmup_epochs=0.5,
     batch_size=32,
