@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from set_samples import BACKENDS, clouds, shuffled
+from set_samples import clouds, shuffled
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,15 +12,6 @@ from pointcoc.geometry import Segments
 from pointcoc.geometry.centers import cloud_members, first_of_equal, fps_members, lattice_members
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request, monkeypatch) -> str:
-    """A backend that can be used here."""
-    monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS", raising=False)
-    if request.param == "torch_cluster":
-        pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
-    return request.param
 
 
 def runs(*bounds: int) -> Segments:

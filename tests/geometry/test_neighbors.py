@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy.spatial import cKDTree
-from set_samples import BACKENDS, clouds, pixels, shuffled
+from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import PointSet, concat
@@ -13,15 +13,6 @@ from pointcoc.geometry import Segments, gather_neighbors, knn, lattice_reduce
 from pointcoc.geometry.neighbors import choose_backend, pad_segments
 
 LINE = torch.tensor([[0.0], [1], [3], [7]], dtype=torch.float64)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request, monkeypatch) -> str:
-    """A backend that can be used here."""
-    monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS", raising=False)
-    if request.param == "torch_cluster":
-        pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
-    return request.param
 
 
 def bounds(*values: int) -> Tensor:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from set_samples import BACKENDS, clouds, pixels, shuffled
+from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc.geometry import Segments, canonical_order, farthest_points
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request, monkeypatch) -> str:
-    """A backend that can be used here."""
-    monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS", raising=False)
-    if request.param == "torch_cluster":
-        pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
-    return request.param
 
 
 def runs(*bounds: int) -> Segments:
