@@ -13,6 +13,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
+Grid = tuple[int, ...] | tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True, eq=False, kw_only=False)
 class PointSet:
@@ -29,7 +31,9 @@ class PointSet:
         ptr: first row of each set and the end of the last, shape (B + 1,), int64.
         sizes: sites per axis of the lattice of each set, shape (B, D), int64; `pos` then holds integer sites. None
             for points anywhere.
-        grid: a promise: every set is this lattice, complete and in row order. Sites per axis, or None.
+        grid: a promise: every set is this lattice, complete and in row order. Sites per axis; where the sets differ, a
+            tuple of those of each set; or None.
+        size: a promise: every set has this many points. None if they differ or nobody has looked.
 
     Raises:
         ValueError: if a shape or a dtype does not fit; the message names the field.
@@ -39,10 +43,21 @@ class PointSet:
     pos: Tensor
     ptr: Tensor
     sizes: Tensor | None = None
-    grid: tuple[int, ...] | None = None
+    grid: Grid | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
+
+    @property
+    def lattice(self) -> tuple[int, ...] | None:
+        """Sites per axis if every set is promised to be the same complete lattice, else None."""
+        return None if self.grid is None or _is_mixed(self.grid) else self.grid  # type: ignore[return-value]
+
+    @property
+    def lattices(self) -> tuple[tuple[int, ...], ...] | None:
+        """Sites per axis of each set if every set is promised to be a complete lattice, else None."""
+        return None if self.grid is None else _per_set(self.grid, self.num_sets)
 
     @property
     def num_points(self) -> int:
@@ -68,7 +83,8 @@ class PointSet:
     def take(self, index: Tensor) -> PointSet:
         """Keep or reorder points.
 
-        The result is grouped by set and keeps the order of `index` within a set. `sizes` stay; the promise `grid` goes.
+        The result is grouped by set and keeps the order of `index` within a set. `sizes` stay; `grid` and `size`, the
+        promises, go.
 
         Args:
             index: rows to keep, shape (K,) int64, or a mask of shape (N,) bool.
@@ -93,7 +109,8 @@ class PointSet:
     def _one(self, b: int, begin: int, end: int) -> PointSet:
         ptr = self.ptr.new_tensor([0, end - begin])
         sizes = None if self.sizes is None else self.sizes[b : b + 1]
-        return PointSet(self.x[begin:end], self.pos[begin:end], ptr, sizes, self.grid)
+        grid = None if self.lattices is None else self.lattices[b]
+        return PointSet(self.x[begin:end], self.pos[begin:end], ptr, sizes, grid, self.size)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> PointSet:
         """Move to a device and convert the features.
@@ -109,6 +126,7 @@ class PointSet:
             self.ptr.to(device=device),
             None if self.sizes is None else self.sizes.to(device=device),
             self.grid,
+            self.size,
         )
 
     def with_x(self, x: Tensor) -> PointSet:
@@ -116,14 +134,17 @@ class PointSet:
         return replace(self, x=x)
 
     def to_maps(self) -> Tensor:
-        """Return the features of complete lattices of one size as maps, shape (B, C, *grid).
+        """Return the features of complete lattices of one size as maps, shape ``(B, C, *grid)``.
 
         Raises:
-            ValueError: if the points carry no promise `grid`.
+            ValueError: if the points carry no promise `grid`, or their lattices differ.
         """
-        if self.grid is None:
-            raise ValueError("to_maps needs complete lattices of one size (grid is None); use x, pos and ptr instead")
-        return self.x.view(self.num_sets, *self.grid, -1).movedim(-1, 1)
+        lattice = self.lattice
+        if lattice is None:
+            raise ValueError(
+                f"to_maps needs complete lattices of one size (grid is {self.grid}); use x, pos and ptr, or split()"
+            )
+        return self.x.view(self.num_sets, *lattice, -1).movedim(-1, 1)
 
     def validate(self) -> PointSet:
         """Check values and return self; waits for the device.
@@ -170,7 +191,7 @@ class PointSet:
 def concat(sets: Sequence[PointSet]) -> PointSet:
     """Join PointSets: the sets of the first, then those of the second, and so on.
 
-    The promise `grid` stays when all share it.
+    The promise `grid` stays when all make it, and so does `size` when all share it.
 
     Args:
         sets: at least one PointSet; equal channels and dimensions, all lattices or none.
@@ -183,8 +204,25 @@ def concat(sets: Sequence[PointSet]) -> PointSet:
     _check_alike(sets)
     ptr = counts_to_ptr(torch.cat([one.counts for one in sets]))
     sizes = None if sets[0].sizes is None else torch.cat([one.sizes for one in sets])  # type: ignore[misc]
-    grid = sets[0].grid if all(one.grid == sets[0].grid for one in sets) else None
-    return PointSet(torch.cat([one.x for one in sets]), torch.cat([one.pos for one in sets]), ptr, sizes, grid)
+    size = sets[0].size if all(one.size == sets[0].size for one in sets) else None
+    x, pos = torch.cat([one.x for one in sets]), torch.cat([one.pos for one in sets])
+    return PointSet(x, pos, ptr, sizes, _join_grids(sets), size)
+
+
+def _join_grids(sets: Sequence[PointSet]) -> Grid | None:
+    lattices = [one.lattices for one in sets]
+    if any(one is None for one in lattices):
+        return None
+    grids = tuple(itertools.chain.from_iterable(one for one in lattices if one is not None))
+    return grids[0] if all(grid == grids[0] for grid in grids) else grids
+
+
+def _is_mixed(grid: Grid) -> bool:
+    return isinstance(grid[0], tuple)
+
+
+def _per_set(grid: Grid, num_sets: int) -> tuple[tuple[int, ...], ...]:
+    return grid if _is_mixed(grid) else (grid,) * num_sets  # type: ignore[return-value]
 
 
 def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor] | None = None) -> PointSet:
@@ -199,7 +237,7 @@ def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[T
 
     Returns:
         Features (N, C + 2) in the dtype and on the device of the images, `pos` = (row, column), `sizes`, and the
-        promise `grid` if all images are complete and of one size.
+        promise `grid` if all images are complete: (H, W), or one (H, W) an image where they differ.
 
     Raises:
         ValueError: if a shape or dtype does not fit or there is no image.
@@ -212,6 +250,28 @@ def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[T
     return points if mask is None else points.take(_flat_mask(mask, [image.shape[-2:] for image in images]))
 
 
+def cloud_to_points(clouds: Tensor, pos_dim: int = 3) -> PointSet:
+    """Turn clouds of equally many points into sets.
+
+    Args:
+        clouds: shape (B, N, C) of any float dtype; the first `pos_dim` channels are the coordinates.
+        pos_dim: axes of the coordinates, D.
+
+    Returns:
+        Features (B * N, C), the coordinates among them, and the promise `size`.
+
+    Raises:
+        ValueError: if the shape does not fit or there is no point.
+    """
+    if clouds.ndim != 3 or clouds.shape[2] < pos_dim or 0 in clouds.shape:
+        raise ValueError(f"clouds must have shape (B, N, C), C at least {pos_dim}, got {tuple(clouds.shape)}")
+    num_sets, size = clouds.shape[:2]
+    x = clouds.flatten(0, 1)
+    pos = x[:, :pos_dim]
+    pos = pos.to(torch.promote_types(pos.dtype, torch.float32))
+    return PointSet(x, pos, torch.arange(num_sets + 1, device=x.device) * size, size=size)
+
+
 def pixel_coordinates(grid: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the two coordinate features of every pixel, ``[x - 0.5, y - 0.5]``, shape (H, W, 2)."""
     exact = torch.promote_types(dtype, torch.float32)
@@ -220,13 +280,24 @@ def pixel_coordinates(grid: Sequence[int], device: torch.device, dtype: torch.dt
         steps = torch.arange(size, device=device, dtype=exact)
         axes.append(steps / (size - 1) - 0.5 if size > 1 else steps)
     x, y = axes
-    return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1).to(dtype)
+    return torch.stack([x.expand(y.shape[0], -1), y[:, None].expand(-1, x.shape[0])], dim=-1).to(dtype)
 
 
 def grid_sites(grid: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the sites of a complete lattice in row order, shape (product of grid, len(grid))."""
     axes = [torch.arange(size, device=device, dtype=dtype) for size in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def num_sites(grid: Grid) -> int:
+    """Return the number of sites of a lattice, or of several together."""
+    sites, product = 0, 1
+    for size in grid:
+        if isinstance(size, tuple):
+            sites += num_sites(size)
+        else:
+            product = product * size
+    return sites if _is_mixed(grid) else product
 
 
 def counts_to_ptr(counts: Tensor) -> Tensor:
@@ -311,16 +382,24 @@ def _check_shapes(points: PointSet) -> None:
         raise ValueError(f"sizes must be int64 of shape {expected}, got {sizes.dtype} {tuple(sizes.shape)}")
     if grid is not None:
         _check_grid(points, grid)
+    if points.size is not None and points.num_points != points.size * points.num_sets:
+        raise ValueError(f"size {points.size} of {points.num_sets} sets does not give {points.num_points} points")
 
 
-def _check_grid(points: PointSet, grid: tuple[int, ...]) -> None:
-    if len(grid) != points.pos.shape[1] or points.sizes is None:
-        raise ValueError(f"grid needs sizes and one entry per axis of pos, got grid {grid}, sizes {points.sizes}")
-    sites = 1
-    for size in grid:
-        sites = sites * size
-    if points.num_points != sites * points.num_sets:
-        raise ValueError(f"grid {grid} of {points.num_sets} sets needs {sites} points a set, got {points.num_points}")
+def _check_grid(points: PointSet, grid: Grid) -> None:
+    num_axes, mixed = points.pos.shape[1], _is_mixed(grid)
+    if mixed:
+        fits = len(grid) == points.num_sets and all(len(one) == num_axes for one in grid)  # type: ignore[arg-type]
+    else:
+        fits = len(grid) == num_axes
+    if points.sizes is None or not fits:
+        raise ValueError(
+            f"grid needs sizes and one entry per axis of pos ({num_axes}), for all sets or for each of the "
+            f"{points.num_sets}, got grid {grid}, sizes {points.sizes}"
+        )
+    needed = num_sites(grid) if mixed else num_sites(grid) * points.num_sets
+    if points.num_points != needed:
+        raise ValueError(f"grid {grid} of {points.num_sets} sets needs {needed} points, got {points.num_points}")
 
 
 def _check_ptr(ptr: Tensor, num_points: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from set_samples import clouds, pixels
 
-from pointcoc import PointSet, concat, image_to_points
+from pointcoc import PointSet, cloud_to_points, concat, image_to_points
 from pointcoc.pointset import counts_to_ptr, grid_sites, pixel_coordinates
 
 NAMES = ("x", "pos", "ptr", "sizes")
@@ -54,7 +55,7 @@ def test_counts_and_sets_of_the_points() -> None:
         ({"ptr": torch.tensor([0])[:0]}, r"ptr must be int64 of shape \(B \+ 1,\), got torch\.int64 \(0,\)"),
         ({"sizes": torch.ones(1, 2).long()}, r"sizes must be int64 of shape \(2, 2\), got torch\.int64 \(1, 2\)"),
         ({"sizes": torch.ones(2, 2)}, r"sizes must be int64 of shape \(2, 2\), got torch\.float32 \(2, 2\)"),
-        ({"grid": (1, 5)}, r"grid needs sizes and one entry per axis of pos, got grid \(1, 5\), sizes None"),
+        ({"grid": (1, 5)}, r"grid needs sizes and one entry per axis of pos \(2\).*got grid \(1, 5\), sizes None"),
     ],
 )
 def test_a_field_that_does_not_fit_is_named(fields: dict, sentence: str) -> None:
@@ -63,9 +64,9 @@ def test_a_field_that_does_not_fit_is_named(fields: dict, sentence: str) -> None
 
 
 def test_the_promise_grid_must_fit_the_points() -> None:
-    with pytest.raises(ValueError, match=r"grid \(2, 3\) of 1 sets needs 6 points a set, got 4"):
+    with pytest.raises(ValueError, match=r"grid \(2, 3\) of 1 sets needs 6 points, got 4"):
         square(grid=(2, 3))
-    with pytest.raises(ValueError, match=r"grid needs sizes and one entry per axis of pos, got grid \(4,\)"):
+    with pytest.raises(ValueError, match=r"grid needs sizes and one entry per axis of pos \(2\).*got grid \(4,\)"):
         square(grid=(4,))
 
 
@@ -163,11 +164,18 @@ def test_concat_undoes_split(points: PointSet) -> None:
     assert_same(concat(alone), points)
 
 
-def test_concat_keeps_the_promise_only_when_all_share_it() -> None:
+def test_concat_keeps_the_promises_that_all_make() -> None:
     wide, tall = pixels((2, 3)), pixels((3, 2))
     assert concat([wide, wide]).grid == (2, 3)
-    assert concat([wide, tall]).grid is None
-    assert concat([wide, tall]).sizes.tolist() == [[2, 3], [3, 2]]
+    mixed = concat([wide, tall, wide])
+    assert mixed.grid == ((2, 3), (3, 2), (2, 3)) == mixed.lattices
+    assert mixed.lattice is None
+    assert mixed.sizes.tolist() == [[2, 3], [3, 2], [2, 3]]
+    assert concat([mixed, wide]).grid == (*mixed.grid, (2, 3))
+    assert concat([wide, tall.take(torch.arange(6))]).grid is None
+    fives = cloud_to_points(torch.zeros(2, 5, 3))
+    assert concat([fives, fives]).size == 5
+    assert concat([fives, clouds(5, channels=3)]).size is None
 
 
 @pytest.mark.parametrize("other", [clouds(2, channels=3), clouds(2, dim=2), pixels((1, 1))])
@@ -327,8 +335,10 @@ def test_a_list_of_images_of_one_size_is_their_stack() -> None:
 def test_a_list_of_images_of_several_sizes() -> None:
     images = [torch.rand(2, 4, 5), torch.rand(2, 1, 3)]
     points = image_to_points(images)
-    assert points.grid is None
+    assert points.grid == ((4, 5), (1, 3))
     assert points.sizes.tolist() == [[4, 5], [1, 3]]
+    with pytest.raises(ValueError, match="to_maps needs complete lattices of one size"):
+        points.to_maps()
     assert_same(points, concat([image_to_points(image[None]) for image in images]))
 
 
@@ -380,3 +390,30 @@ def test_masks_that_do_not_fit_are_named(mask, sentence: str) -> None:
 def test_sites_and_bounds() -> None:
     assert grid_sites((2, 1, 2), torch.device("cpu")).tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]]
     assert counts_to_ptr(torch.tensor([2, 0, 3])).tolist() == [0, 2, 2, 5]
+
+
+def test_a_promise_has_a_lattice_for_each_set() -> None:
+    two = pixels((2, 2), (1, 3))
+    assert replace(two, grid=((2, 2), (1, 3))).lattices == ((2, 2), (1, 3))
+    with pytest.raises(ValueError, match=r"grid \(2, 3\) of 2 sets needs 12 points, got 7"):
+        replace(two, grid=(2, 3))
+    with pytest.raises(ValueError, match=r"grid \(\(2, 2\), \(1, 4\)\) of 2 sets needs 8 points, got 7"):
+        replace(two, grid=((2, 2), (1, 4)))
+    with pytest.raises(ValueError, match=r"grid needs sizes and one entry per axis of pos \(2\)"):
+        replace(two, grid=((2, 2),))
+
+
+def test_clouds_of_one_size() -> None:
+    batch = torch.rand(3, 4, 6)
+    points = cloud_to_points(batch).validate()
+    assert (points.size, points.ptr.tolist(), points.grid) == (4, [0, 4, 8, 12], None)
+    assert torch.equal(points.x.view_as(batch), batch)
+    assert torch.equal(points.pos, points.x[:, :3])
+    assert cloud_to_points(batch.half()).pos.dtype == torch.float32
+    assert points.to(torch.float64).size == 4
+    assert [one.size for one in points.split()] == [4] * 3
+    assert points.take(torch.arange(4)).size is None
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, C\), C at least 3, got \(3, 4\)"):
+        cloud_to_points(batch[..., 0])
+    with pytest.raises(ValueError, match=r"size 5 of 3 sets does not give 12 points"):
+        replace(points, size=5)

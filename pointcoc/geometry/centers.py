@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pointcoc.geometry.neighbors import knn
+from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.sampling import farthest_points
 from pointcoc.geometry.segments import Segments, scatter_sum
 from pointcoc.pointset import counts_to_ptr
@@ -18,18 +18,36 @@ def lattice_members(site: Tensor, size: Tensor, centers: int) -> Tensor:
     pooling does; sub-cells may overlap.
 
     Args:
-        site: site inside the region, shape (N, D), int64.
-        size: sites per axis of that region, shape (N, D), int64.
+        site: site inside the region, shape (..., D), int64.
+        size: sites per axis of that region, broadcasts to (..., D), int64.
         centers: sub-cells per axis, m.
 
     Returns:
-        Shape (N, m ** D), bool.
+        Shape (..., m ** D), bool.
     """
-    cell = torch.arange(centers, device=site.device)
-    size = size[..., None]
-    first, end = cell * size // centers, ((cell + 1) * size + centers - 1) // centers
-    per_axis = (site[..., None] >= first) & (site[..., None] < end)
-    return _outer(per_axis)
+    first, end = _sub_cells(size, centers)
+    return _outer((site[..., None] >= first) & (site[..., None] < end))
+
+
+def distinct_cells(size: Tensor, centers: int) -> Tensor:
+    """Say which sub-cells of regions are the first with their sites (see `first_of_equal`).
+
+    Args:
+        size: sites per axis, shape (..., D), int64.
+        centers: sub-cells per axis, m.
+
+    Returns:
+        Shape (..., m ** D), bool.
+    """
+    bounds = torch.stack(_sub_cells(size, centers))
+    changed = (bounds.diff(dim=-1) != 0).any(0)
+    return _outer(torch.nn.functional.pad(changed, (1, 0), value=True))
+
+
+def _sub_cells(size: Tensor, centers: int) -> tuple[Tensor, Tensor]:
+    """First site and end of each sub-cell of axes of `size` (...) sites, shapes (..., m)."""
+    cell, size = torch.arange(centers, device=size.device), size[..., None]
+    return cell * size // centers, ((cell + 1) * size + centers - 1) // centers
 
 
 def cloud_members(place: Tensor, centers: int) -> Tensor:
@@ -63,14 +81,64 @@ def fps_members(
     """
     num = segments.counts.clamp(max=centers)
     chosen = farthest_points(pos, segments, num, backend)
-    ptr = counts_to_ptr(num)
-    index = knn(pos, segments.ptr, pos[chosen], ptr, neighbors, backend)
-    region = torch.repeat_interleave(torch.arange(segments.num, device=pos.device), num)
-    number = region * centers + torch.arange(len(chosen), device=pos.device) - ptr[region]
+    proposals = Segments.from_ptr(counts_to_ptr(num))
+    index = knn_segments(pos, segments, pos[chosen], proposals, neighbors, backend)
+    region = proposals.index
+    number = region * centers + torch.arange(len(chosen), device=pos.device) - proposals.ptr[region]
     present = index >= 0
     point, proposal = index[present], number[:, None].expand_as(index)[present]
     kept = first_of_equal(_place(pos, segments)[point], proposal, segments.num, centers)[proposal]
     return point[kept], proposal[kept]
+
+
+def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: int, backend: str = "auto") -> Tensor:
+    """Propose farthest points as `fps_members`, for regions with equally many points, without waiting for the device.
+
+    Args:
+        pos: coordinates in region order, shape (N, D).
+        segments: the regions, all of `segments.size` = n rows.
+        centers: proposals per region, m; those beyond n are empty.
+        neighbors: points a proposal averages.
+        backend: see `knn`.
+
+    Returns:
+        Whether a point belongs to a proposal, shape (R, m, n), bool.
+    """
+    size = segments.size
+    assert size is not None
+    num = min(centers, size)
+    chosen = farthest_points(pos, segments, num, backend)
+    proposals = Segments.equal(segments.num, num, pos.device)
+    index = knn_segments(pos, segments, pos.index_select(0, chosen), proposals, neighbors, backend)
+    column = torch.where(index < 0, size, index - segments.ptr[:-1].repeat_interleave(num)[:, None])
+    table = torch.zeros(column.shape[0], size + 1, dtype=torch.bool, device=pos.device)
+    table = table.scatter(1, column, torch.ones_like(column, dtype=torch.bool))[:, :size].unflatten(0, (-1, num))
+    return torch.nn.functional.pad(table & distinct_rows(table, pos)[..., None], (0, 0, 0, centers - num))
+
+
+def distinct_rows(table: Tensor, pos: Tensor) -> Tensor:
+    """Say which proposals are the first of their region with their places; see `first_of_equal`.
+
+    A graph compares places with one another, since sorting them would make its shapes depend on the data.
+
+    Args:
+        table: whether a point belongs to a proposal, shape (R, m, n), bool.
+        pos: coordinates, shape (R * n, D).
+
+    Returns:
+        Shape (R, m), bool.
+    """
+    num_regions, num, size = table.shape
+    if torch.compiler.is_compiling():
+        place = _first_there(pos.unflatten(0, (num_regions, size)))
+        taken = table.to(pos.dtype) @ (place[..., None] == torch.arange(size, device=pos.device)).to(pos.dtype)
+        equal = (taken[:, :, None] == taken[:, None]).all(-1)
+    else:
+        place = _place(pos, Segments.equal(num_regions, size, pos.device)).view(num_regions, 1, size)
+        signature = (table * _mix(place)).sum(-1)
+        equal = signature[:, :, None] == signature[:, None]
+    number = torch.arange(num, device=pos.device)
+    return ~(equal & (number < number[:, None])).any(-1)
 
 
 def first_of_equal(point: Tensor, proposal: Tensor, num_regions: int, centers: int) -> Tensor:
@@ -101,6 +169,14 @@ def _mix(number: Tensor) -> Tensor:
     return z ^ (z >> 31)
 
 
+def _first_there(pos: Tensor) -> Tensor:
+    """Number of the first point at the place of each point of its region, (R, n, D) to (R, n)."""
+    same = pos.new_ones((), dtype=torch.bool)
+    for axis in pos.unbind(-1):
+        same = same & (axis[:, :, None] == axis[:, None])
+    return same.to(pos.dtype).argmax(-1)
+
+
 def _place(pos: Tensor, segments: Segments) -> Tensor:
     """Number of the place of each point: coincident points of a region share one."""
     key = torch.cat([segments.index[:, None].to(pos.dtype), pos], dim=1)
@@ -108,8 +184,8 @@ def _place(pos: Tensor, segments: Segments) -> Tensor:
 
 
 def _outer(per_axis: Tensor) -> Tensor:
-    """Join memberships per axis (N, D, m) to memberships in the product (N, m ** D), last axis fastest."""
-    joint = per_axis[:, 0]
-    for axis in range(1, per_axis.shape[1]):
-        joint = (joint[:, :, None] & per_axis[:, axis, None, :]).flatten(1)
+    """Join memberships per axis (..., D, m) to memberships in the product (..., m ** D), last axis fastest."""
+    joint = per_axis[..., 0, :]
+    for axis in range(1, per_axis.shape[-2]):
+        joint = (joint[..., :, None] & per_axis[..., axis, None, :]).flatten(-2)
     return joint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -76,11 +77,18 @@ def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, back
     Raises:
         ValueError: if `k` or `backend` is out of range, or torch_cluster is asked for and cannot be used.
     """
+    return knn_segments(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k, backend)
+
+
+def knn_segments(
+    pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int, backend: str = "auto"
+) -> Tensor:
+    """Find the k nearest points; as `knn`, with the sets as segments."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if choose_backend(backend) == "torch_cluster":
-        return _knn_torch_cluster(pos, ptr, query, query_ptr, k)
-    return _knn_torch(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k)
+        return _knn_torch_cluster(pos, sets, query, query_sets, k)
+    return _knn_torch(pos, sets, query, query_sets, k)
 
 
 def choose_backend(backend: str) -> str:
@@ -96,7 +104,10 @@ def choose_backend(backend: str) -> str:
 
 def pad_segments(values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     """Lay segments side by side: (N, ...) to (S, longest, ...) with zeros, and which entries are present."""
-    longest = segments.size if segments.size is not None else int(segments.counts.max())
+    if segments.size is not None:
+        padded = values.unflatten(0, (segments.num, segments.size))
+        return padded, torch.ones(segments.num, segments.size, dtype=torch.bool, device=values.device)
+    longest = int(segments.counts.max())
     column = torch.arange(len(values), device=values.device) - segments.ptr[segments.index]
     present = torch.arange(longest, device=values.device) < segments.counts[:, None]
     padded = values.new_zeros(segments.num * longest, *values.shape[1:])
@@ -138,11 +149,10 @@ def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> T
     return torch.where(inside & (keys[row] == key), row, -1)
 
 
-def _knn_torch_cluster(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> Tensor:
+def _knn_torch_cluster(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     module = extension("torch_cluster")
     assert module is not None
-    batch, query_batch = Segments.from_ptr(ptr).index, Segments.from_ptr(query_ptr).index
-    edges = module.knn(pos, query, k, batch, query_batch, batch_size=len(ptr) - 1)
+    edges = module.knn(pos, query, k, sets.index, query_sets.index, batch_size=sets.num)
     found = counts_to_ptr(torch.bincount(edges[0], minlength=len(query)))
     rank = torch.arange(edges.shape[1], device=pos.device) - found[edges[0]]
     index = torch.full((len(query) * k,), -1, device=pos.device)
@@ -152,17 +162,25 @@ def _knn_torch_cluster(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tenso
 def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     padded, present = pad_segments(pos, sets)
     nearest = min(k, padded.shape[1])
-    chunk = max(1, 4_194_304 // max(1, padded.shape[1]))
     parts = []
-    for part, batch in zip(query.split(chunk), query_sets.index.split(chunk), strict=True):
-        distance = torch.zeros(len(part), padded.shape[1], dtype=pos.dtype, device=pos.device)
+    for part, batch in _chunks(query, query_sets.index, padded.shape[1]):
+        distance = torch.zeros(part.shape[0], padded.shape[1], dtype=pos.dtype, device=pos.device)
         for axis in range(pos.shape[1]):
-            distance += (padded[..., axis][batch] - part[:, axis, None]).square()
-        distance.masked_fill_(~present[batch], torch.inf)
+            distance += (padded[..., axis].index_select(0, batch) - part[:, axis, None]).square()
+        if sets.size is None:
+            distance.masked_fill_(~present[batch], torch.inf)
         value, column = _smallest(distance, nearest)
-        parts.append(torch.where(value.isinf(), -1, column + sets.ptr[batch][:, None]))
+        parts.append(torch.where(value.isinf(), -1, column + sets.ptr.index_select(0, batch)[:, None]))
     index = torch.cat(parts) if parts else torch.empty(0, nearest, dtype=torch.int64, device=pos.device)
     return torch.nn.functional.pad(index, (0, k - nearest), value=-1)
+
+
+def _chunks(query: Tensor, batch: Tensor, num_points: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Split queries so that their distances to `num_points` points take 16 or 32 MiB; a graph has one part."""
+    if torch.compiler.is_compiling():
+        return [(query, batch)]
+    size = max(1, 4_194_304 // max(1, num_points))
+    return zip(query.split(size), batch.split(size), strict=True)
 
 
 def _smallest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -170,6 +188,9 @@ def _smallest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     `topk` alone breaks ties in a way that depends on the length of the rows: on the company of a set.
     """
+    if torch.compiler.is_compiling():
+        column = distance.argsort(dim=1, stable=True)[:, :k]
+        return distance.gather(1, column), column
     value, column = distance.topk(min(k + 1, distance.shape[1]), largest=False, sorted=True)
     tied = (value.diff(dim=1) == 0).any(1).nonzero().squeeze(1)  # inf - inf is nan: padding does not tie
     if len(tied):

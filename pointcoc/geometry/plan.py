@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pointcoc.geometry.neighbors import knn, lattice_reduce
-from pointcoc.geometry.regions import Regions, cloud_regions, grid_regions, lattice_regions
+from pointcoc.geometry.neighbors import knn_segments, lattice_reduce
+from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
 from pointcoc.geometry.sampling import canonical_order, farthest_points
 from pointcoc.geometry.segments import Segments, segment_sum, spread
-from pointcoc.pointset import PointSet, counts_to_ptr, grid_sites
+from pointcoc.geometry.sizes import ceil_div, surely
+from pointcoc.pointset import Grid, PointSet, concat, counts_to_ptr, grid_sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +32,38 @@ class StageGeometry:
 
 
 @dataclass(frozen=True, eq=False)
+class Canvas:
+    """One map for complete lattices of different sizes: each lies at its first corner, the rest is empty.
+
+    Args:
+        grid: sites per axis of the map of each set.
+        row: site of the map for each point before, numbered over all sets, shape (N,).
+        anchor_row: site of the reduced map for each anchor, shape (A,).
+    """
+
+    grid: tuple[int, ...]
+    row: Tensor
+    anchor_row: Tensor
+
+    def to(self, device: torch.device | str) -> Canvas:
+        """Move to a device."""
+        return Canvas(self.grid, self.row.to(device), self.anchor_row.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class StagePlan:
     """Positions of one stage.
 
     Args:
         anchors: the points of the stage, a PointSet without features.
         sets: its sets as segments.
-        neighbors: rows of the points before that each anchor gathers, (A, K), -1 for absent; None on a complete
-            lattice, where a strided convolution does it.
+        neighbors: rows of the points before that each anchor gathers, (A, K), -1 for absent; None on complete
+            lattices, where a strided convolution does it.
         offsets: position of each neighbor relative to its anchor, (A, K, D), in units of the root mean square of
             the set; None on lattices.
         regions: where points are clustered.
-        source_grid: the complete lattice of the points before, if `neighbors` is None.
+        source_grid: the complete lattice of the points before, if all sets have the same.
+        canvas: the map that holds the points before, if their sets are complete lattices of different sizes.
         source_sets: sets of the points before; None on lattices.
     """
 
@@ -52,6 +73,7 @@ class StagePlan:
     offsets: Tensor | None
     regions: Regions
     source_grid: tuple[int, ...] | None = None
+    canvas: Canvas | None = None
     source_sets: Segments | None = None
 
     def to(self, device: torch.device | str) -> StagePlan:
@@ -63,6 +85,7 @@ class StagePlan:
             None if self.offsets is None else self.offsets.to(device),
             self.regions.to(device),
             self.source_grid,
+            None if self.canvas is None else self.canvas.to(device),
             None if self.source_sets is None else self.source_sets.to(device),
         )
 
@@ -99,13 +122,12 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
     """
     on_lattice = stages[0].anchors == "lattice"
     if on_lattice and points.grid is not None:
-        dtype = points.pos.dtype
-        if torch.compiler.is_compiling():
-            return _make_grid_plan(points.grid, points.num_sets, tuple(stages), points.x.device, dtype)
-        return _cached_grid_plan(points.grid, points.num_sets, tuple(stages), points.x.device, dtype)
-    _check_sets(points.validate(), on_lattice)
+        make = _make_grid_plan if torch.compiler.is_compiling() else _cached_grid_plan
+        return make(points.grid, points.num_sets, tuple(stages), points.x.device, points.pos.dtype)
+    if not torch.compiler.is_compiling():
+        _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
-    level = PointSet(points.x[:, :0], points.pos[order], points.ptr, points.sizes)
+    level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
     plans = []
     for stage in stages:
         plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage, backend)
@@ -115,32 +137,54 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
 
 
 def _make_grid_plan(
-    grid: tuple[int, ...], num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
+    grid: Grid, num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
 ) -> NetworkPlan:
-    plans = []
+    level, plans = _grid_level(grid, num_sets, device, dtype), []
     for stage in stages:
-        source = grid
-        grid = tuple((size + stage.stride - 1) // stage.stride for size in grid)
-        plans.append(_plan_grid(source, _grid_anchors(grid, num_sets, device, dtype), stage))
+        coarse = _coarse(grid, stage.stride)
+        anchors = _grid_level(coarse, num_sets, device, dtype)
+        plans.append(_plan_grid(level, anchors, stage))
+        grid, level = coarse, anchors
     return NetworkPlan(None, tuple(plans))
 
 
 @functools.lru_cache(maxsize=32)
 def _cached_grid_plan(
-    grid: tuple[int, ...], num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
+    grid: Grid, num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
 ) -> NetworkPlan:
     with torch.inference_mode(False):  # a plan made during inference must serve training too
         return _make_grid_plan(grid, num_sets, stages, device, dtype)
 
 
-def _plan_grid(source: tuple[int, ...], anchors: PointSet, stage: StageGeometry) -> StagePlan:
-    assert anchors.grid is not None
-    counts = _equal_tiles(anchors.grid, stage)
+def _coarse(grid: Grid, stride: int) -> Grid:
+    """Lattice of the anchors."""
+    return tuple(_coarse(n, stride) if isinstance(n, tuple) else ceil_div(n, stride) for n in grid)  # type: ignore
+
+
+def _plan_grid(source: PointSet, anchors: PointSet, stage: StageGeometry) -> StagePlan:
+    counts = None if anchors.lattice is None else _equal_tiles(anchors.lattice, stage)
     if counts is None:
-        regions = lattice_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
+        regions: Regions = cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
     else:
-        regions = grid_regions(anchors.grid, anchors.num_sets, counts, stage.centers, anchors.pos.device)
-    return StagePlan(anchors, Segments.of(anchors), None, None, regions, source_grid=source)
+        assert anchors.lattice is not None
+        regions = grid_regions(anchors.lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
+    canvas = None if source.lattice is not None else _canvas(source, anchors, stage.stride)
+    return StagePlan(anchors, Segments.of(anchors), None, None, regions, source.lattice, canvas)
+
+
+def _canvas(source: PointSet, anchors: PointSet, stride: int) -> Canvas:
+    """Lay the lattices of a batch on maps of the size of the largest."""
+    assert source.lattices is not None
+    grid = tuple(max(sizes) for sizes in zip(*source.lattices, strict=True))
+    coarse = tuple(ceil_div(size, stride) for size in grid)
+    return Canvas(grid, _canvas_row(source, grid), _canvas_row(anchors, coarse))
+
+
+def _canvas_row(points: PointSet, grid: tuple[int, ...]) -> Tensor:
+    row = points.batch
+    for axis, size in enumerate(grid):
+        row = row * size + points.pos[:, axis].long()
+    return row
 
 
 def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
@@ -151,11 +195,13 @@ def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
 
 def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePlan:
     sets = Segments.of(level)
-    num = (level.counts + stage.stride - 1) // stage.stride
+    num = (level.counts + stage.stride - 1) // stage.stride if sets.size is None else ceil_div(sets.size, stage.stride)
     chosen = farthest_points(level.pos, sets, num, backend)
-    anchors = PointSet(level.x[chosen], level.pos[chosen], counts_to_ptr(num))
-    neighbors = knn(level.pos, level.ptr, anchors.pos, anchors.ptr, stage.neighbors, backend)
+    ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
+    size = None if isinstance(num, Tensor) else num
+    anchors = PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
     anchor_sets = Segments.of(anchors)
+    neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors, backend)
     offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
     regions = cloud_regions(
         anchors, stage.regions, stage.window, stage.proposals, stage.centers, stage.center_neighbors, backend
@@ -172,20 +218,23 @@ def _offsets(pos: Tensor, anchor: Tensor, neighbors: Tensor, sets: Segments) -> 
     return offset / spread(torch.where(scale > 0, scale, 1), sets)[:, None, None]
 
 
-def _grid_anchors(grid: tuple[int, ...], num_sets: int, device: torch.device, dtype: torch.dtype) -> PointSet:
-    sites = grid_sites(grid, device, dtype).repeat(num_sets, 1)
-    size = sites.shape[0] // num_sets
-    ptr = torch.arange(num_sets + 1, device=device) * size
+def _grid_level(grid: Grid, num_sets: int, device: torch.device, dtype: torch.dtype) -> PointSet:
+    """Complete lattices as points without features."""
+    if isinstance(grid[0], tuple):
+        return concat([_grid_level(one, 1, device, dtype) for one in grid])  # type: ignore[arg-type]
+    sites = grid_sites(grid, device, dtype)  # type: ignore[arg-type]
+    ptr = torch.arange(num_sets + 1, device=device) * sites.shape[0]
     sizes = torch.tensor([grid], device=device).repeat(num_sets, 1)
-    return PointSet(sites.new_empty(sites.shape[0], 0), sites, ptr, sizes, grid)
+    sites = sites.repeat(num_sets, 1)
+    return PointSet(sites[:, :0], sites, ptr, sizes, grid)
 
 
 def _equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
     """Tiles per axis if the regions are equal tiles of the lattice, else None."""
     window = _whole(stage.window)
-    if window is not None:
-        return tuple(size // window for size in grid) if all(size % window == 0 for size in grid) else None
-    return (stage.regions,) * len(grid) if all(size % stage.regions == 0 for size in grid) else None
+    if not all(surely(size % (window or stage.regions) == 0) for size in grid):
+        return None
+    return tuple(size // window if window else stage.regions for size in grid)
 
 
 def _whole(window: float | None) -> int | None:

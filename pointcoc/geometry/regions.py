@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pointcoc.geometry.centers import cloud_members, first_of_equal, fps_members, lattice_members
+from pointcoc.geometry.centers import (
+    cloud_members,
+    distinct_cells,
+    first_of_equal,
+    fps_member_table,
+    fps_members,
+    lattice_members,
+)
 from pointcoc.geometry.segments import Segments, segment_extreme, spread
+from pointcoc.geometry.sizes import ceil_div, surely
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 # R regions, n points in each, m proposals of centers per region, N points of all sets.
@@ -151,7 +159,44 @@ class RaggedRegions:
         )
 
 
-Regions = UniformRegions | RaggedRegions
+@dataclass(frozen=True, eq=False)
+class PaddedRegions:
+    """Regions of nearly equally many points: what `RaggedRegions` says, with the padded table made beforehand.
+
+    Args:
+        segments: the R regions.
+        padded: the regions as if all had as many points as the longest.
+        row: padded row of each row, shape (N,).
+        order: how points enter region order; None if they are in it.
+    """
+
+    segments: Segments
+    padded: UniformRegions
+    row: Tensor
+    order: Order = None
+
+    @property
+    def num_centers(self) -> int:
+        """Proposals per region, m."""
+        return self.padded.num_centers
+
+    def uniform(self) -> tuple[UniformRegions, Tensor]:
+        """Return the padded regions, and the padded row of each row, shape (N,)."""
+        return self.padded, self.row
+
+    def ragged(self) -> RaggedRegions:
+        """Return the same regions as lists of rows; waits for the device."""
+        region, center, column = self.padded.members.nonzero(as_tuple=True)
+        point = self.segments.ptr[region] + column
+        return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
+
+    def to(self, device: torch.device | str) -> PaddedRegions:
+        """Move to a device."""
+        order = None if self.order is None else self.order.to(device)
+        return PaddedRegions(self.segments.to(device), self.padded.to(device), self.row.to(device), order)
+
+
+Regions = UniformRegions | PaddedRegions | RaggedRegions
 
 
 def grid_regions(
@@ -167,15 +212,39 @@ def grid_regions(
         device: where to build.
     """
     tile = [n // f for n, f in zip(grid, counts, strict=True)]
-    assert all(n == t * f for n, t, f in zip(grid, tile, counts, strict=True)), (grid, counts)
     num_tiles, size = num_sets, 1
     for f, t in zip(counts, tile, strict=True):
         num_tiles, size = num_tiles * f, size * t
-    order = TileOrder(tuple(grid), tuple(counts)) if num_tiles != num_sets else None
-    distinct = all(all(_first_cells(size, centers)) for size in tile)
-    return UniformRegions(
-        Segments.equal(num_tiles, size, device), _tile_members(tile, centers, device), order, distinct
+    order = TileOrder(tuple(grid), tuple(counts)) if any(f != 1 for f in counts) else None
+    edges = torch.tensor([tile], device=device)
+    members = _cell_members(edges, size, centers)
+    all_exist = all(surely(t >= centers) for t in tile)
+    return UniformRegions(Segments.equal(num_tiles, size, device), members, order, all_exist)
+
+
+def cell_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> PaddedRegions:
+    """Split complete lattices, of one size or several, into cells that may differ by a site, in closed form.
+
+    The same regions as `lattice_regions`, without sorting and without waiting for the device.
+
+    Args:
+        points: lattice sets with the promise `grid`; features are not read.
+        counts: cells per axis; not read where `window` is given. An axis with fewer sites has a cell for each.
+        window: sites per axis of a cell.
+        centers: proposals per axis.
+    """
+    cells = _Cells(points, counts, window)
+    column = torch.arange(points.num_points, device=points.pos.device) - cells.segments.ptr[cells.segments.index]
+    site = cells.start[cells.segments.index] + _unravel(column, cells.edge[cells.segments.index])
+    of_set = cells.set[cells.segments.index]
+    assert points.sizes is not None
+    order = _ravel(site, points.sizes[of_set]) + points.ptr[of_set]
+    inverse = torch.empty_like(order).index_copy(0, order, torch.arange(points.num_points, device=order.device))
+    padded = UniformRegions(
+        Segments.equal(cells.num, cells.longest, order.device), _cell_members(cells.edge, cells.longest, centers)
     )
+    row = cells.segments.index * cells.longest + column
+    return PaddedRegions(cells.segments, padded, row, IndexOrder(order, inverse))
 
 
 def lattice_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> Regions:
@@ -200,7 +269,12 @@ def lattice_regions(points: PointSet, counts: int | None, window: int | None, ce
         start, end = (cell * size + counts - 1) // counts, ((cell + 1) * size + counts - 1) // counts
     segments, order = _group(cell, cells, points)
     members = lattice_members((sites - start)[order.order], (end - start)[order.order], centers)
-    return _from_members(segments, members, centers ** points.pos.shape[1], order)
+    point, center = members.nonzero(as_tuple=True)
+    num_centers = centers ** points.pos.shape[1]
+    center = segments.index[point] * num_centers + center
+    kept = first_of_equal(point, center, segments.num, num_centers)[center]
+    ragged = RaggedRegions(segments, point[kept], center[kept], num_centers, order)
+    return ragged if segments.size is None else replace(ragged.uniform()[0], order=order)
 
 
 def cloud_regions(
@@ -223,7 +297,30 @@ def cloud_regions(
         center_neighbors: points a proposal of "fps" averages.
         backend: of farthest points and neighbors, see `knn`.
     """
-    sets = Segments.from_ptr(points.ptr)
+    sets = Segments.of(points)
+    cell, cells, inside = _cloud_cells(points, sets, counts, window)
+    segments, order, pos = sets, None, points.pos
+    if window is not None or counts != 1:
+        segments, order = _group(cell, cells, points)
+        pos, inside = order.enter(pos), order.enter(inside)
+    if proposals == "fps" and segments.size is None:
+        point, center = fps_members(pos, segments, centers, center_neighbors, backend)
+        return RaggedRegions(segments, point, center, centers, order)
+    if proposals == "fps":
+        return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors, backend), order)
+    members = cloud_members(inside, centers)
+    if segments.size is None:
+        point, center = members.nonzero(as_tuple=True)
+        return RaggedRegions(
+            segments, point, segments.index[point] * members.shape[1] + center, members.shape[1], order
+        )
+    return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
+
+
+def _cloud_cells(
+    points: PointSet, sets: Segments, counts: int | None, window: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cell of each point (N, D), cells per axis of each set (B, D), and place inside the cell (N, D), 0 to 1."""
     low = segment_extreme(points.pos, sets, "amin")
     extent = segment_extreme(points.pos, sets, "amax") - low
     if window is not None:
@@ -233,31 +330,78 @@ def cloud_regions(
         edge, cells = extent / counts, torch.full_like(extent, counts).long()
     place = (points.pos - spread(low, sets)) / spread(torch.where(edge > 0, edge, 1), sets)
     cell = torch.minimum(place.floor().long(), spread(cells, sets) - 1)
-    segments, order = _group(cell, cells, points)
-    if proposals == "fps":
-        members = fps_members(points.pos[order.order], segments, centers, center_neighbors, backend)
-        return _from_members(segments, members, centers, order)
-    table = cloud_members((place - cell)[order.order], centers)
-    return _from_members(segments, table, centers ** points.pos.shape[1], order)
+    return cell, cells, place - cell
 
 
-def _tile_members(tile: Sequence[int], centers: int, device: torch.device) -> Tensor:
-    """Whether a site of a tile belongs to a sub-cell, shape (1, centers ** D, product of tile)."""
+class _Cells:
+    """The cells of complete lattices: their number, sets, first sites and edges, as closed forms of the sizes."""
+
+    def __init__(self, points: PointSet, counts: int | None, window: int | None):
+        sizes, device = points.sizes, points.pos.device
+        assert sizes is not None
+        cells = sizes.clamp(max=counts) if window is None else (sizes + window - 1) // window
+        self.num, self.longest = _cell_numbers(points, counts, window)
+        ptr = counts_to_ptr(cells.prod(1))
+        sets = torch.arange(points.num_sets, device=device)
+        self.set = sets.repeat_interleave(cells.prod(1), output_size=self.num)
+        cell = _unravel(torch.arange(self.num, device=device) - ptr[self.set], cells[self.set])
+        self.start = _cell_start(cell, cells[self.set], sizes[self.set], window)
+        self.edge = _cell_start(cell + 1, cells[self.set], sizes[self.set], window) - self.start
+        areas = self.edge.prod(1)
+        regions = torch.arange(self.num, device=device)
+        index = regions.repeat_interleave(areas, output_size=points.num_points)
+        self.segments = Segments(counts_to_ptr(areas), index, None)
+
+
+def _cell_numbers(points: PointSet, counts: int | None, window: int | None) -> tuple[int, int]:
+    """Number of cells of all sets, and sites of the largest cell that may come."""
+    alike = points.lattice
+    grids = [alike] if alike is not None else points.lattices
+    assert grids is not None
+    num, longest = 0, 0
+    for grid in grids:
+        cells, sites = 1, 1
+        for n in grid:
+            f = _least(n, counts) if window is None else ceil_div(n, window)
+            cells, sites = cells * f, sites * (ceil_div(n, f) if window is None else _least(n, window))
+        num, longest = num + cells, sites if alike is not None else max(longest, sites)
+    return num * points.num_sets if alike is not None else num, longest
+
+
+def _least(a: int, b: int | None) -> int:
+    assert b is not None
+    return min(a, b) if isinstance(a, int) else torch.sym_min(a, b)
+
+
+def _cell_start(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) -> Tensor:
+    """First site of a cell; of cell `cells`, the end of the lattice."""
+    return -(-cell * sizes // cells) if window is None else torch.minimum(cell * window, sizes)
+
+
+def _cell_members(edge: Tensor, longest: int, centers: int) -> Tensor:
+    """Whether a site of a cell, in row order and padded to the longest cell, belongs to a sub-cell, (R, m, longest)."""
+    column = torch.arange(longest, device=edge.device)
+    site = _unravel(column.expand(edge.shape[0], -1), edge[:, None])
+    inside = column < edge.prod(1)[:, None]
+    members = lattice_members(site, edge[:, None], centers) & inside[..., None] & distinct_cells(edge, centers)[:, None]
+    return members.mT
+
+
+def _unravel(number: Tensor, sizes: Tensor) -> Tensor:
+    """Site of a number in row order: (...) and sizes (..., D) to (..., D)."""
     axes = []
-    for size in tile:
-        site = torch.arange(size, device=device)[:, None]
-        kept = torch.tensor(_first_cells(size, centers), device=device)
-        axes.append(lattice_members(site, torch.full_like(site, size), centers).mT & kept[:, None])
-    members = axes[0]
-    for axis in axes[1:]:
-        members = (members[:, None, :, None] & axis[None, :, None, :]).flatten(2).flatten(0, 1)
-    return members[None]
+    for size in reversed(sizes.unbind(-1)):
+        axes.append(number % size)
+        number = number // size
+    return torch.stack(axes[::-1], dim=-1)
 
 
-def _first_cells(size: int, centers: int) -> list[bool]:
-    """Whether a sub-cell of an axis is the first with its sites."""
-    bounds = [(i * size // centers, ((i + 1) * size + centers - 1) // centers) for i in range(centers)]
-    return [bound not in bounds[:i] for i, bound in enumerate(bounds)]
+def _ravel(site: Tensor, sizes: Tensor) -> Tensor:
+    """Number of a site in row order: (..., D) to (...)."""
+    number = site[..., 0]
+    for axis in range(1, site.shape[-1]):
+        number = number * sizes[..., axis] + site[..., axis]
+    return number
 
 
 def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, IndexOrder]:
@@ -271,23 +415,6 @@ def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, Ind
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
     inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))
     return Segments.from_ptr(counts_to_ptr(counts)), IndexOrder(order, inverse)
-
-
-def _from_members(
-    segments: Segments, members: Tensor | tuple[Tensor, Tensor], num_centers: int, order: IndexOrder
-) -> Regions:
-    """Make regions from a membership table (N, m) or pairs (row, proposal)."""
-    if isinstance(members, Tensor):
-        point, center = members.nonzero(as_tuple=True)
-        center = segments.index[point] * num_centers + center
-        kept = first_of_equal(point, center, segments.num, num_centers)[center]
-        point, center = point[kept], center[kept]
-    else:
-        point, center = members
-    ragged = RaggedRegions(segments, point, center, num_centers, order)
-    if segments.size is None:
-        return ragged
-    return replace(ragged.uniform()[0], order=order)
 
 
 def _member_table(regions: RaggedRegions, column: Tensor, longest: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
-from pointcoc.pointset import PointSet
+from pointcoc.pointset import PointSet, num_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,13 @@ class Segments:
 
     @classmethod
     def of(cls, points: PointSet) -> Segments:
-        """Make segments of the sets of a PointSet; waits for the device unless they are complete lattices."""
+        """Make segments of the sets of a PointSet; waits for the device unless it promises `grid` or `size`."""
+        if points.lattice is not None or points.size is not None:
+            size = num_sites(points.lattice) if points.lattice is not None else points.size
+            assert size is not None
+            return cls.equal(points.num_sets, size, points.pos.device)
         if points.grid is not None:
-            return cls.equal(points.num_sets, points.num_points // points.num_sets, points.pos.device)
+            return cls(points.ptr, points.batch, None)
         return cls.from_ptr(points.ptr)
 
     @classmethod
@@ -100,6 +104,9 @@ def spread(values: Tensor, segments: Segments) -> Tensor:
 
 def segment_extreme(values: Tensor, segments: Segments, reduce: str) -> Tensor:
     """Return the smallest ("amin") or largest ("amax") row per segment and column: (N, D) to (S, D)."""
+    if segments.size is not None:
+        by_segment = values.unflatten(0, (segments.num, segments.size))
+        return by_segment.amin(1) if reduce == "amin" else by_segment.amax(1)
     index = segments.index[:, None].expand_as(values)
     start = values.new_zeros(segments.num, values.shape[1])
     return start.scatter_reduce(0, index, values, reduce, include_self=False)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pointcoc.geometry.neighbors import gather_neighbors
-from pointcoc.geometry.plan import StagePlan
+from pointcoc.geometry.plan import Canvas, StagePlan
+from pointcoc.geometry.sizes import surely
 from pointcoc.nn.norm import SetNorm
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -44,26 +45,37 @@ class LatticeReducer(nn.Module):
 
     def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
         """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
-        if plan.neighbors is None:
-            assert plan.source_grid is not None
-            return self._convolve(x, plan.source_grid)
+        if plan.source_grid is not None:
+            return self._convolve(x.view(plan.sets.num, *plan.source_grid, x.shape[-1])).flatten(0, -2)
+        if plan.canvas is not None:
+            return self._convolve_canvas(x, plan.canvas, plan.sets.num)
+        assert plan.neighbors is not None
         gathered = gather_neighbors(x, plan.neighbors).flatten(1)
         return F.linear(gathered, self.weight.flatten(2).mT.flatten(1), self.bias)
 
-    def _convolve(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
-        maps = x.view(-1, *grid, x.shape[-1]).movedim(-1, 1)
+    def _convolve_canvas(self, x: Tensor, canvas: Canvas, num_sets: int) -> Tensor:
+        empty = x.new_zeros(num_sets * math.prod(canvas.grid), x.shape[-1])
+        maps = empty.index_copy(0, canvas.row, x).view(num_sets, *canvas.grid, -1)
+        return self._convolve(maps).flatten(0, -2).index_select(0, canvas.anchor_row)
+
+    def _convolve(self, maps: Tensor) -> Tensor:
+        """Map (B, *grid, in_dim) to (B, *anchors, out_dim)."""
+        grid, maps = maps.shape[1:-1], maps.movedim(-1, 1)
         before = (self.window - self.stride + 1) // 2
-        after = [max(0, self._reach(size) - size) for size in grid]
-        if any(pad != before for pad in after):
+        after = [self._missing(size) for size in grid]
+        if not all(surely(pad == before) for pad in after):
             maps = F.pad(maps, [pad for size in reversed(after) for pad in (before, size)])
             before = 0
         maps = CONVOLUTIONS[len(grid)](maps, self.weight, self.bias, self.stride, before)
-        return maps.movedim(1, -1).flatten(0, -2)
+        return maps.movedim(1, -1)
 
-    def _reach(self, size: int) -> int:
-        """End of the last window on an axis of `size` sites."""
-        anchors = (size + self.stride - 1) // self.stride
-        return (anchors - 1) * self.stride - (self.window - self.stride + 1) // 2 + self.window
+    def _missing(self, size: int) -> int:
+        """Sites to add behind an axis of `size` sites so that its last window, and no further one, fits."""
+        before = (self.window - self.stride + 1) // 2
+        most = self.window - 1 - before  # makes ceil(size / stride) windows of any size
+        if surely(size % self.stride == 0):
+            return max(0, most - self.stride + 1)
+        return max(0, most - (size - 1) % self.stride) if isinstance(size, int) else most
 
     def extra_repr(self) -> str:
         """Show the settings in print(module)."""

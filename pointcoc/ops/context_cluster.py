@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointcoc.geometry.regions import RaggedRegions, Regions, UniformRegions
+from pointcoc.geometry.regions import RaggedRegions, Regions
 from pointcoc.ops.equations import Assignment
 from pointcoc.ops.options import ClusterOptions
 from pointcoc.ops.ragged import ragged
@@ -61,7 +61,7 @@ def context_cluster(
         alpha: scale of the cosine, shape (1,).
         beta: shift of the cosine, shape (1,).
         options: normalizer, assignment and iterations; the official ones by default.
-        backend: "auto" (`reference` where all regions have equally many points, else `ragged`) or a name; results do
+        backend: "auto" (`reference` where regions have nearly equally many points, else `ragged`) or a name; results do
             not depend on it.
 
     Returns:
@@ -78,7 +78,7 @@ def context_cluster(
 
 def _choose(name: str, f: Tensor, regions: Regions) -> Backend:
     if name == "auto":
-        return BACKENDS["reference" if isinstance(regions, UniformRegions) else "ragged"]
+        return BACKENDS["ragged" if isinstance(regions, RaggedRegions) else "reference"]
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; choose from auto, {', '.join(BACKENDS)}")
     reason = BACKENDS[name].why_not(f)
@@ -87,7 +87,7 @@ def _choose(name: str, f: Tensor, regions: Regions) -> Backend:
     return BACKENDS[name]
 
 
-def _check(f: Tensor, v: Tensor, regions: UniformRegions | RaggedRegions) -> None:
+def _check(f: Tensor, v: Tensor, regions: Regions) -> None:
     if f.ndim != 3 or f.shape[:2] != v.shape[:2] or v.ndim != 3:
         raise ValueError(f"f and v must have shape (N, heads, d), got {tuple(f.shape)} and {tuple(v.shape)}")
     if f.shape[0] != regions.segments.index.shape[0]:

@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointcoc.geometry import Segments
-from pointcoc.geometry.centers import cloud_members, first_of_equal, fps_members, lattice_members
+from pointcoc.geometry.centers import (
+    cloud_members,
+    distinct_cells,
+    distinct_rows,
+    first_of_equal,
+    fps_member_table,
+    fps_members,
+    lattice_members,
+)
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
 
@@ -69,6 +77,40 @@ def test_the_first_of_equal_proposals() -> None:
     proposal = torch.tensor([0, 0, 1, 1, 2, 4, 4, 4, 5])
     # Region 0 proposes {0, 1}, {1, 0} and {2}; region 1 proposes nothing, {0, 1, 2} and {5}.
     assert first_of_equal(point, proposal, 2, 3).tolist() == [True, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+@pytest.mark.parametrize("centers", range(1, 5))
+def test_distinct_sub_cells_are_the_first_of_equal(size: int, centers: int) -> None:
+    site = torch.cartesian_prod(torch.arange(size), torch.arange(2))
+    point, center = lattice_members(site, torch.tensor([size, 2]), centers).nonzero(as_tuple=True)
+    assert torch.equal(distinct_cells(torch.tensor([size, 2]), centers), first_of_equal(point, center, 1, centers**2))
+
+
+@pytest.mark.parametrize(("centers", "neighbors"), [(4, 3), (3, 20), (9, 2), (1, 1)])
+def test_the_table_of_equal_regions_says_what_pairs_say(centers: int, neighbors: int, backend: str) -> None:
+    pos = torch.cat([clouds(7, 7).pos, torch.zeros(7, 3), clouds(7, seed=1).pos[[0, 1, 0, 2, 1, 3, 0]]])
+    regions = runs(0, 7, 14, 21, 28)
+    table = fps_member_table(pos, regions, centers, neighbors, backend)
+    point, proposal = fps_members(pos, regions, centers, neighbors, backend)
+    assert table.shape == (4, centers, 7)
+    assert sorted(proposals_of(table)) == sorted(zip(point.tolist(), proposal.tolist(), strict=True))
+
+
+def proposals_of(table: Tensor) -> list[tuple[int, int]]:
+    """Pairs (row, proposal) of a table (R, m, n)."""
+    region, center, column = table.nonzero(as_tuple=True)
+    point, proposal = region * table.shape[2] + column, region * table.shape[1] + center
+    return list(zip(point.tolist(), proposal.tolist(), strict=True))
+
+
+def test_equal_proposals_are_found_without_sorting(monkeypatch) -> None:
+    table = torch.rand(40, 4, 5, generator=torch.Generator().manual_seed(0)) < 0.5
+    pos = torch.randint(2, (200, 1), generator=torch.Generator().manual_seed(1)).double()
+    expected = distinct_rows(table, pos)
+    assert 0.1 < expected.double().mean() < 0.9
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(distinct_rows(table, pos), expected)
 
 
 def test_proposals_do_not_depend_on_the_order_of_the_points(backend: str) -> None:

@@ -10,6 +10,7 @@ from pointcoc import PointSet, concat
 from pointcoc.geometry import NetworkPlan, make_plan
 
 LATTICE = (stage(), stage(regions=1))
+HOLES = pixels((8, 5), (3, 3), kept=0.6)
 CLOUD = (cloud_stage(), cloud_stage(stride=3, regions=2, neighbors=3))
 
 
@@ -32,6 +33,21 @@ def test_complete_lattices_have_the_plan_of_their_points(size: tuple[int, int], 
     assert [one.neighbors for one in fast.stages] == [None, None]
     assert [one.source_grid for one in fast.stages] == [size, tuple(-(-n // 2) for n in size)]
     assert [one.anchors.sizes.tolist() for one in fast.stages] == [one.anchors.sizes.tolist() for one in general.stages]
+
+
+@pytest.mark.parametrize("window", [None, 2.0])
+def test_complete_lattices_of_several_sizes_have_the_plan_of_their_points(window: float | None, monkeypatch) -> None:
+    stages = [stage(window=window), stage(regions=1, window=window)]
+    points = pixels((8, 8), (1, 9), (6, 5))
+    general = make_plan(without_promise(points), stages)
+    monkeypatch.setattr("pointcoc.geometry.plan.lattice_reduce", None)  # nothing is searched
+    monkeypatch.setattr("pointcoc.geometry.plan.lattice_regions", None)
+    fast = make_plan(points, stages)
+    assert_same(fast, general)
+    assert fast.order is None
+    assert [one.canvas.grid for one in fast.stages] == [(8, 9), (4, 5)]
+    assert [one.neighbors for one in fast.stages] == [one.source_grid for one in fast.stages] == [None, None]
+    assert make_plan(points, stages) is fast
 
 
 def test_plans_of_complete_lattices_are_kept() -> None:
@@ -89,7 +105,7 @@ def test_units_and_places_do_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(16, 1, 30), CLOUD), (pixels((8, 5), (3, 3), kept=0.6), LATTICE)],
+    [(clouds(16, 1, 30), CLOUD), (HOLES, LATTICE)],
     ids=["cloud", "lattice"],
 )
 def test_plans_do_not_depend_on_the_order_of_the_points(points: PointSet, stages) -> None:
@@ -103,7 +119,7 @@ def test_plans_do_not_depend_on_the_order_of_the_points(points: PointSet, stages
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(16, 1, 30), CLOUD), (pixels((8, 5), (3, 3), kept=0.6), LATTICE)],
+    [(clouds(16, 1, 30), CLOUD), (HOLES, LATTICE)],
     ids=["cloud", "lattice"],
 )
 def test_each_set_is_planned_alone(points: PointSet, stages) -> None:
@@ -135,8 +151,8 @@ def test_backends_agree(monkeypatch, disabled: str) -> None:
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(9, 4), CLOUD), (pixels((8, 8)), LATTICE), (pixels((8, 5), (3, 3)), LATTICE)],
-    ids=["cloud", "complete", "lattice"],
+    [(clouds(9, 4), CLOUD), (pixels((8, 8)), LATTICE), (pixels((8, 5), (3, 3)), LATTICE), (HOLES, LATTICE)],
+    ids=["cloud", "complete", "sizes", "holes"],
 )
 def test_plans_move(points: PointSet, stages) -> None:
     plan = make_plan(points, stages)

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from pointcoc import PointSet, concat
 from pointcoc.geometry import RaggedRegions, Segments, UniformRegions
-from pointcoc.geometry.regions import IndexOrder, TileOrder, cloud_regions, grid_regions, lattice_regions
+from pointcoc.geometry.regions import (
+    IndexOrder,
+    PaddedRegions,
+    TileOrder,
+    cell_regions,
+    cloud_regions,
+    grid_regions,
+    lattice_regions,
+)
 
 CPU = torch.device("cpu")
 
@@ -59,6 +67,30 @@ def test_tiles_of_a_complete_lattice_are_its_cells(grid: tuple[int, int], counts
     assert torch.equal(members(tiles), members(cells))
     window = grid_regions(grid, 2, tuple(size // 2 for size in grid), centers, CPU)
     assert torch.equal(members(window), members(lattice_regions(without_promise(points), None, 2, centers)))
+
+
+@pytest.mark.parametrize("centers", [1, 2, 3])
+@pytest.mark.parametrize(("counts", "window"), [(1, None), (3, None), (8, None), (None, 1), (None, 4), (None, 50)])
+@pytest.mark.parametrize("sizes", [[(7, 5), (7, 5)], [(7, 5), (1, 1), (9, 16)], [(2, 30)]])
+def test_cells_in_closed_form_are_cells(
+    sizes: list[tuple[int, int]], counts: int | None, window: int | None, centers: int
+) -> None:
+    points = pixels(*sizes)
+    closed, sorted_cells = (split(points, counts, window, centers) for split in (cell_regions, lattice_regions))
+    assert torch.equal(members(closed), members(sorted_cells))
+    assert torch.equal(closed.segments.ptr, sorted_cells.segments.ptr)
+    padded, row = closed.uniform()
+    assert padded.segments.size == int(sorted_cells.segments.counts.max())
+    assert torch.equal(padded.members.sum(-1).flatten(), sorted_cells.ragged().member_counts)
+    assert len(row.unique()) == points.num_points
+    assert torch.equal(closed.order.leave(closed.order.enter(points.x)), points.x)
+
+
+def test_cells_in_closed_form_of_three_axes() -> None:
+    sites = torch.cartesian_prod(torch.arange(4.0), torch.arange(5.0), torch.arange(7.0))
+    points = PointSet(sites, sites, torch.tensor([0, 140]), torch.tensor([[4, 5, 7]]), (4, 5, 7))
+    closed = cell_regions(points, 3, None, 2)
+    assert torch.equal(members(closed), members(lattice_regions(points, 3, None, 2)))
 
 
 def test_cells_of_a_lattice_on_paper() -> None:
@@ -137,6 +169,15 @@ def test_lattices_of_a_batch_are_split_alone() -> None:
     assert torch.equal(members(together), joined(alone, 4))
 
 
+def test_forms_of_nearly_equal_regions() -> None:
+    regions = cell_regions(pixels((5, 4)), 2, None, 2)
+    assert isinstance(regions, PaddedRegions)
+    assert regions.num_centers == 4
+    padded, row = regions.ragged().uniform()
+    assert torch.equal(padded.members, regions.padded.members)
+    assert torch.equal(row, regions.row)
+
+
 def test_the_two_forms_say_the_same() -> None:
     ragged = cloud_regions(clouds(9, 5), 2, None, "fps", 2, 2)
     assert isinstance(ragged, RaggedRegions)
@@ -161,6 +202,7 @@ def test_regions_move(counts: int) -> None:
     for regions in (
         grid_regions((4, 4), 1, (counts, counts), 2, CPU),
         cloud_regions(clouds(9), counts, None, "fps", 2, 2),
+        cell_regions(pixels((5, 4)), counts, None, 2),
     ):
         moved = regions.to("cpu")
         assert type(moved) is type(regions)

@@ -52,6 +52,24 @@ def test_the_first_wins_a_tie(backend: str) -> None:
     assert choose(torch.tensor([[1.0], [-1]]), 1, backend) == [0]
 
 
+def test_one_number_for_all_sets(backend: str) -> None:
+    points = clouds(9, 9, 9)
+    sets = Segments.of(points)
+    every = farthest_points(points.pos, sets, torch.tensor([4, 4, 4]), backend)
+    assert torch.equal(farthest_points(points.pos, sets, 4, backend), every)
+    with pytest.raises(ValueError, match=r"num must be in \[1, 9\], got 10"):
+        farthest_points(points.pos, sets, 10)
+    with pytest.raises(ValueError, match=r"num must be in \[1, 3\], got 4 for set 1"):
+        farthest_points(LINE.repeat(2, 1)[:7], runs(0, 4, 7), 4)
+
+
+def test_the_first_row_as_start(backend: str) -> None:
+    assert farthest_points(LINE, runs(0, 4), 3, backend, start="first").tolist() == [0, 3, 2]
+    assert farthest_points(LINE, runs(0, 1, 4), torch.tensor([1, 2]), backend, start="first").tolist() == [0, 1, 3]
+    with pytest.raises(ValueError, match="unknown start 'random'; choose from mean, first"):
+        farthest_points(LINE, runs(0, 4), 3, start="random")
+
+
 @pytest.mark.parametrize("num", [0, 5, -1])
 def test_num_out_of_range_is_named(num: int) -> None:
     with pytest.raises(ValueError, match=rf"num must be in \[1, 4\], got {num} for set 0"):

@@ -49,6 +49,15 @@ def test_gathers_are_convolutions(size: tuple[int, int], window: int, stride: in
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize(("window", "stride"), WINDOWS)
+def test_lattices_of_several_sizes_share_a_convolution(window: int, stride: int) -> None:
+    points, one = pixels(*SIZES), lattice_reducer(3, window, stride)
+    together = plan(points, window, stride)
+    assert together.canvas is not None
+    alone = [one(part.x, plan(part, window, stride)) for part in points.split()]
+    torch.testing.assert_close(one(points.x, together), torch.cat(alone))
+
+
 @pytest.mark.parametrize(("window", "stride", "padding"), [(4, 4, 0), (3, 2, 1), (3, 1, 1), (2, 2, 0)])
 def test_official_windows_are_plain_convolutions(window: int, stride: int, padding: int) -> None:
     images, one = torch.randn(2, 3, 12, 8, dtype=torch.float64), lattice_reducer(5, window, stride)

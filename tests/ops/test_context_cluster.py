@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pointcoc import ClusterOptions, concat, context_cluster
 from pointcoc.geometry import RaggedRegions, Segments, UniformRegions
-from pointcoc.geometry.regions import Regions, cloud_regions, grid_regions, lattice_regions
+from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
 from pointcoc.ops.context_cluster import BACKENDS
 
 CPU = torch.device("cpu")
@@ -38,6 +38,7 @@ CASES: dict[str, Regions] = {
     "tiles": grid_regions((4, 6), 2, (2, 2), 2, CPU),
     "tiles that share sites": grid_regions((5, 5), 1, (1, 1), 2, CPU),
     "tiles smaller than their proposals": grid_regions((4, 4), 2, (2, 2), 3, CPU),
+    "cells that differ by a site": cell_regions(pixels((5, 7), (3, 3)), 2, None, 2),
     "holes": lattice_regions(pixels((6, 5), (3, 4), kept=0.6), 2, None, 2),
     "cells of clouds": cloud_regions(clouds(20, 1, 33), 2, None, "cells", 2, 1),
     "equal clouds, farthest points": cloud_regions(clouds(12, 12), 1, None, "fps", 3, 2),
