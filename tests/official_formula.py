@@ -30,9 +30,7 @@ def official_weight(name: str, shape: tuple[int, ...]) -> Tensor:
     Returns:
         Tensor of that shape.
     """
-    phase = (crc32(name.encode()) % 10007) / 10007 * 2 * math.pi
-    noise = torch.sin(12.9898 * torch.arange(math.prod(shape), dtype=torch.float64) + phase) * 43758.5453
-    w = ((noise - torch.floor(noise) - 0.5) * math.sqrt(12)).reshape(shape)
+    w = official_noise(name, shape)
     if len(shape) > 1:
         return w / math.sqrt(math.prod(shape[1:]))
     if name.endswith("sim_alpha"):
@@ -44,6 +42,13 @@ def official_weight(name: str, shape: tuple[int, ...]) -> Tensor:
     if "norm" in name and name.endswith("weight"):
         return 1 + 0.2 * w
     return 0.1 * w
+
+
+def official_noise(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Noise w of the formula: mean 0, variance 1, float64."""
+    phase = (crc32(name.encode()) % 10007) / 10007 * 2 * math.pi
+    noise = torch.sin(12.9898 * torch.arange(math.prod(shape), dtype=torch.float64) + phase) * 43758.5453
+    return ((noise - torch.floor(noise) - 0.5) * math.sqrt(12)).reshape(shape)
 
 
 def official_state(config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -57,8 +57,9 @@ def test_images_become_points(backend: str) -> None:
     torch.testing.assert_close(compiled(images), image_means(images))
 
 
-@pytest.mark.parametrize(("backend", "size"), [("eager", 8), ("aot_eager", 7)])
-def test_an_image_network_is_one_graph(backend: str, size: int) -> None:
+@pytest.mark.parametrize(("backend", "size"), [("eager", 8), ("aot_eager", 7), ("aot_eager", 11)])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_image_network_is_one_graph(backend: str, size: int, checkpointing: bool) -> None:
     torch.manual_seed(0)
     small = {
         "depths": (1, 1),
@@ -73,6 +74,7 @@ def test_an_image_network_is_one_graph(backend: str, size: int) -> None:
         "center_neighbors": 8,
     }
     net = ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1, **small).double()
+    net.set_grad_checkpointing(checkpointing)
     images = torch.rand(2, 1, size, size, dtype=torch.float64)
     logits = net(images)
     expected = torch.autograd.grad(logits.square().sum(), list(net.parameters()))
@@ -80,3 +82,21 @@ def test_an_image_network_is_one_graph(backend: str, size: int) -> None:
     torch.testing.assert_close(compiled, logits)
     for one, other in zip(torch.autograd.grad(compiled.square().sum(), list(net.parameters())), expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_size_is_compiled_once() -> None:
+    net = ContextClusterNet.from_preset("coc_nano", depths=1, num_classes=3).eval()
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled = torch.compile(net, fullgraph=True, backend=counter)
+    with torch.no_grad():
+        for size in (24, 17, 24, 17):
+            compiled(torch.rand(2, 3, size, size))
+            compiled(torch.rand(2, 3, size, size))
+    assert counter.frame_count == 2
+
+
+def test_a_list_of_images_is_one_graph() -> None:
+    net = ContextClusterNet.from_preset("coc_nano", depths=1, num_classes=3).eval()
+    images = [torch.rand(3, 9, 12), torch.rand(3, 17, 8)]
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="eager")(images), net(images))

@@ -1,7 +1,20 @@
 """Networks, their configurations and weights."""
 
+from pointcoc.models.card import ImageTransform, WeightsInfo
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet, StageClusters
+from pointcoc.models.pointmlp_coc import PointMLPCoC
+from pointcoc.models.pointmlp_config import PointMLPConfig
 from pointcoc.models.presets import PRESETS, preset
 
-__all__ = ["PRESETS", "ContextClusterNet", "NetworkConfig", "StageClusters", "preset"]
+__all__ = [
+    "PRESETS",
+    "ContextClusterNet",
+    "ImageTransform",
+    "NetworkConfig",
+    "PointMLPCoC",
+    "PointMLPConfig",
+    "StageClusters",
+    "WeightsInfo",
+    "preset",
+]

@@ -87,7 +87,7 @@ class NetworkConfig:
         if not isinstance(self.depths, Sequence) or len(self.depths) == 0:
             raise ValueError(f"depths must hold the blocks of each stage, such as (3, 4, 5, 2), got {self.depths!r}")
         for name in PER_STAGE:
-            object.__setattr__(self, name, _per_stage(name, getattr(self, name), self.num_stages))
+            object.__setattr__(self, name, per_stage(name, getattr(self, name), self.num_stages))
         _check(self)
 
     @property
@@ -97,7 +97,7 @@ class NetworkConfig:
 
     @property
     def input_dim(self) -> int:
-        """Features of an input point: those of images include their coordinates."""
+        """Features of an input point; those of images include their coordinates."""
         return self.in_channels + (self.pos_dim if self.anchors == "lattice" else 0)
 
     @property
@@ -129,16 +129,22 @@ class NetworkConfig:
         Raises:
             ValueError: if a name is not a field.
         """
-        names = [field.name for field in dataclasses.fields(self)]
-        for name in overrides:
-            if name not in names:
-                raise ValueError(f"unknown setting {name!r}; choose from {', '.join(names)}")
-        if "depths" in overrides and not isinstance(overrides["depths"], Sequence):
-            overrides["depths"] = (overrides["depths"],) * self.num_stages
-        return dataclasses.replace(self, **overrides)
+        return replace_settings(self, overrides)
 
 
-def _per_stage(name: str, value: Any, num_stages: int) -> Any:
+def replace_settings(config: Any, overrides: dict[str, Any]) -> Any:
+    """Return a copy of a configuration with other values; unknown names raise ValueError, one depth is one a stage."""
+    names = [field.name for field in dataclasses.fields(config)]
+    for name in overrides:
+        if name not in names:
+            raise ValueError(f"unknown setting {name!r}; choose from {', '.join(names)}")
+    if "depths" in overrides and not isinstance(overrides["depths"], Sequence):
+        overrides = overrides | {"depths": (overrides["depths"],) * config.num_stages}
+    return dataclasses.replace(config, **overrides)
+
+
+def per_stage(name: str, value: Any, num_stages: int) -> Any:
+    """Return one entry a stage; one value stands for all, None stays."""
     if value is None:
         return None
     if not isinstance(value, Sequence):
@@ -165,7 +171,7 @@ def _check(config: NetworkConfig) -> None:
         "centers",
         "center_neighbors",
     ):
-        _check_positive(name, getattr(config, name))
+        check_positive(name, getattr(config, name))
     if any(ratio <= 0 for ratio in config.mlp_ratios):
         raise ValueError(f"mlp_ratios must be positive, got {config.mlp_ratios}")
     for name in ("drop_path", "dropout"):
@@ -184,7 +190,8 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
 
 
-def _check_positive(name: str, values: Sequence[int]) -> None:
+def check_positive(name: str, values: Sequence[int]) -> None:
+    """Raise ValueError unless all values of a setting are integers of at least 1."""
     if any(not isinstance(value, int) or value < 1 for value in values):
         raise ValueError(f"{name} must hold integers of at least 1, got {values}")
 

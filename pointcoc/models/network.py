@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
 from pointcoc.geometry.regions import IndexOrder, TileOrder
+from pointcoc.models.card import OFFICIAL_WEIGHTS
 from pointcoc.models.config import NetworkConfig
+from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
+from pointcoc.models.weights_folder import build
 from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
 from pointcoc.ops import Assignment
-from pointcoc.pointset import PointSet, image_to_points
+from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,28 +48,37 @@ class StageClusters:
 class Stage(nn.ModuleList):
     """The blocks of one stage; points enter region order once and leave it once."""
 
+    grad_checkpointing = False
+
     def forward(self, x: Tensor, plan: StagePlan) -> tuple[Tensor, list[Assignment]]:
         """Map the rows of the anchors (A, dim) to rows of the same order and the assignment of each block."""
         order = plan.regions.order
         x = x if order is None else order.enter(x)
         assignments = []
         for block in self:
-            x, assignment = block(x, plan.sets, plan.regions)
+            x, assignment = self._run(block, x, plan)
             assignments.append(assignment if order is None else _leave(assignment, order))
         return x if order is None else order.leave(x), assignments
 
+    def _run(self, block: nn.Module, x: Tensor, plan: StagePlan) -> tuple[Tensor, Assignment]:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, plan.sets, plan.regions, use_reentrant=False)
+        return block(x, plan.sets, plan.regions)
 
-class ContextClusterNet(nn.Module):
+
+class ContextClusterNet(nn.Module, HubMixin):
     """Context Clusters (ICLR 2023): reducers and stages of cluster blocks, then norm, mean over points, linear.
 
-    An input is a batch of images (B, C, H, W), a `PointSet`, or torch_geometric `Data` or `Batch`. An image is the set
-    of its pixels: the same pixels as a PointSet, in any order, give the same output. Sets may differ in size.
+    An input is a tensor, a list of images (C, H, W) of any sizes, a `PointSet`, or torch_geometric `Data` or `Batch`.
+    An image is the set of its pixels: the same pixels as a PointSet, in any order, give the same output. Sets may
+    differ in size.
 
     Args:
         config: the settings; `from_preset` knows good ones.
 
     Shapes:
-        Input: images (B, in_channels, H, W); points (N, in_channels + 2) on a lattice, (N, in_channels) of a cloud.
+        Input: images (B, in_channels, H, W), any H and W; clouds of one size (B, N, in_channels), coordinates first;
+            points (N, in_channels + 2) on a lattice, (N, in_channels) of a cloud.
         Output: logits (B, num_classes).
     """
 
@@ -81,17 +95,21 @@ class ContextClusterNet(nn.Module):
         self.head.apply(_init_linear)
 
     @classmethod
-    def from_preset(cls, name: str, **overrides: Any) -> ContextClusterNet:
-        """Make a network with random weights from a preset.
+    def from_preset(cls, name: str, pretrained: bool = False, **overrides: Any) -> Self:
+        """Make a network from a preset.
 
         Args:
             name: a key of `pointcoc.PRESETS`.
-            **overrides: fields of `NetworkConfig`, such as num_classes=10; an entry per stage may be one value.
+            pretrained: load the weights that `pointcoc convert` wrote, in evaluation mode, instead of random ones.
+            **overrides: fields of `NetworkConfig`, such as num_classes=10; an entry per stage may be one value. With
+                `pretrained`: those that `from_pretrained` takes; another num_classes makes a new classifier (only that
+                is random), another in_channels adapts the first reducer (see `adapt_in_channels`).
 
         Raises:
-            ValueError: if the preset or a field is unknown, or a value is not allowed.
+            ValueError: if the preset or a field is unknown, or a value is not allowed or does not fit the weights.
+            FileNotFoundError: if there are no converted weights; the message says how to get them.
         """
-        return cls(find_preset(name, **overrides))
+        return load_preset(cls, name, overrides) if pretrained else cls(find_preset(name, **overrides))
 
     @classmethod
     def from_official(
@@ -100,27 +118,28 @@ class ContextClusterNet(nn.Module):
         preset: str | None = None,
         config: NetworkConfig | None = None,
         normalizer: str = "similarity",
-    ) -> ContextClusterNet:
-        """Make a network with the weights of an official checkpoint.
+    ) -> Self:
+        """Make a network with the weights of an official checkpoint, in any of the three dialects there are.
+
+        Every name and shape must fit. Files are read as plain tensors (`weights_only`); one that needs more is refused.
 
         Args:
             checkpoint: a file (.safetensors, or one that torch.save wrote) or a mapping of names to tensors.
             preset: the preset the weights belong to; found by the shapes if there is just one.
             config: the configuration instead of a preset.
             normalizer: "similarity" for the weights of 2024, "count" for earlier ones; nothing in a file tells them
-                apart. Not read where `config` is given.
+                apart, except names of 2023, which need "count". Not read where `config` is given.
 
         Returns:
             The network in evaluation mode, in the dtype of the checkpoint.
 
         Raises:
-            ValueError: if the file is truncated, or names or shapes do not fit; the message lists them.
+            ValueError: if the file is truncated, is in no official dialect, or names or shapes do not fit: the message
+                lists what is missing, left over and of another shape, and the preset that fits best.
             FileNotFoundError: if there is no such file.
         """
         config, state = read_official(checkpoint, preset, config, normalizer)
-        net = cls(config).to(next(iter(state.values())).dtype)
-        net.load_state_dict(state)
-        return net.eval()
+        return build(cls, config, state, OFFICIAL_WEIGHTS)
 
     def forward(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> Tensor:
         """Classify each set.
@@ -164,14 +183,15 @@ class ContextClusterNet(nn.Module):
             plan: the geometry of this input, if it was made before.
 
         Returns:
-            What comes in goes out: maps (B, dim, H, W) for images, PointSets for sets.
+            Maps (B, dim, H, W) for a tensor of images, PointSets for all else.
         """
         outputs, last, *_ = self._run(input, plan)
         if norm:
             outputs[-1] = last
         chosen = range(self.config.num_stages) if indices is None else indices
         points = [outputs[_stage_index(i, self.config.num_stages)] for i in chosen]
-        return [point.to_maps() for point in points] if isinstance(input, Tensor) else points
+        is_images = isinstance(input, Tensor) and self.config.anchors == "lattice"
+        return [point.to_maps() for point in points] if is_images else points
 
     def assignments(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> list[StageClusters]:
         """Return the clusters that each block of each stage finds."""
@@ -188,6 +208,14 @@ class ContextClusterNet(nn.Module):
         self.config = self.config.replace(num_classes=num_classes)
         self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
         self.head.apply(_init_linear)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of each block again in backward instead of keeping it: less memory, about a third slower.
+
+        Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
+        """
+        for stage in self.stages:
+            stage.grad_checkpointing = enable  # type: ignore[assignment]
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier, nn.Identity if there is none."""
@@ -210,18 +238,19 @@ class ContextClusterNet(nn.Module):
             normal = x if self.stage_norms is None else self.stage_norms[s](x, stage.sets)
             outputs.append(stage.anchors.with_x(normal))
             assignments.append(assigned)
-        last = outputs[-1] if self.norm is None else outputs[-1].with_x(self.norm(x, plan.stages[-1].sets))
+        last = outputs[-1]
+        if self.norm is not None and len(outputs) == self.config.num_stages:  # a plan may end at an earlier stage
+            last = last.with_x(self.norm(x, plan.stages[-1].sets))
         return outputs, last, assignments, plan
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels and dimensions."""
         config = self.config
-        if isinstance(input, Tensor):
-            if config.anchors != "lattice":
-                raise ValueError("this network reads clouds; give a PointSet or torch_geometric data, not a tensor")
-            if input.ndim != 4 or input.shape[1] != config.in_channels:
-                raise ValueError(f"images must have shape (B, {config.in_channels}, H, W), got {tuple(input.shape)}")
-            return image_to_points(input)
+        if isinstance(input, (list, tuple)) and all(isinstance(one, Tensor) for one in input):
+            input = image_to_points(input)
+        elif isinstance(input, Tensor):
+            _check_tensor(input, config)
+            input = image_to_points(input) if config.anchors == "lattice" else cloud_to_points(input, config.pos_dim)
         points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
         if points.x.shape[1] != config.input_dim or points.pos.shape[1] != config.pos_dim:
             raise ValueError(
@@ -229,6 +258,16 @@ class ContextClusterNet(nn.Module):
                 f"{points.x.shape[1]} and {points.pos.shape[1]}"
             )
         return points
+
+
+def _check_tensor(input: Tensor, config: NetworkConfig) -> None:
+    if config.anchors == "lattice":
+        fits, shape = input.ndim == 4 and input.shape[1] == config.in_channels, f"(B, {config.in_channels}, H, W)"
+    else:
+        fits, shape = input.ndim == 3 and input.shape[2] == config.in_channels, f"(B, N, {config.in_channels})"
+    if not fits:
+        kind = "images" if config.anchors == "lattice" else "clouds"
+        raise ValueError(f"{kind} must have shape {shape}, got {tuple(input.shape)}; this network reads {kind}")
 
 
 def _reducer(config: NetworkConfig, s: int) -> nn.Module:

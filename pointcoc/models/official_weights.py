@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import pickle
+import functools
 import re
-import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from pointcoc.models.checkpoint_file import (
+    MOST_SHOWN,
+    differences,
+    fit_shape,
+    has_shape,
+    load_checkpoint,
+    unwrap,
+)
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.presets import preset as find_preset
 
-WRAPPERS = ("state_dict", "state_dict_ema", "model")
-PREFIXES = ("module.", "backbone.")
+DOWNLOADS = "https://github.com/ma-xu/Context-Cluster"
+DIALECTS = (  # what names of a state dict look like; the first that fits
+    ("2023", r"^network\.\d+\.\d+\.token_mixer\.(fc1|fc_v|fc2)\."),
+    ("2024", r"^(patch_embed\.proj\.|network\.\d+\.)"),
+    ("pointcoc", r"^(reducers|stages)\.\d+\."),
+)
 RENAMES = (
     (r"^patch_embed\.proj\.", "reducers.0."),
     (r"\.layer_scale_([12])$", r".scale\1"),
@@ -29,16 +37,6 @@ RENAMES = (
     (r"\.token_mixer\.fc_v\.", ".cluster.v."),
     (r"\.token_mixer\.fc2\.", ".cluster.proj."),
     (r"\.token_mixer\.", ".cluster."),
-)
-MOST_SHOWN = 6
-UNREADABLE = (  # what the readers raise on truncated files
-    safetensors.SafetensorError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    OSError,
 )
 
 
@@ -51,28 +49,30 @@ def read_official(
     """Return the configuration and our state dict for an official checkpoint; see `ContextClusterNet.from_official`."""
     if preset is not None and config is not None:
         raise ValueError("give preset or config, not both")
-    state = rename_official(unwrap(_load(checkpoint)))
+    official = unwrap(load_checkpoint(checkpoint))
+    check_dialect(official, normalizer if config is None else config.normalizer)
+    state = rename_official(official)
     if config is None:
         config = _find_config(state, preset, normalizer)
     expected = expected_shapes(config)
     _check_names(state, expected, preset)
-    return config, {name: _fit(name, state[name], shape) for name, shape in expected.items()}
+    return config, {name: fit_shape(name, state[name], shape) for name, shape in expected.items()}
 
 
-def unwrap(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the bare state dict of a training checkpoint, without prefixes of wrappers.
+def find_dialect(state: Mapping[str, Any]) -> str | None:
+    """Tell whose names a state dict has.
 
-    Raises:
-        ValueError: if there are no tensors.
+    Args:
+        state: what `unwrap` returned.
+
+    Returns:
+        "2023" for the names of the submission (weights of the normalizer "count"); "2024" for today's official names,
+        which began in March 2023 (weights of either normalizer); "pointcoc" for ours; None for any other.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    state = {_strip(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if not state:
-        raise ValueError(f"checkpoint holds no tensors, only {sorted(map(str, loaded))[:MOST_SHOWN]}")
-    return state
+    for dialect, pattern in DIALECTS:
+        if any(re.match(pattern, name) for name in state):
+            return dialect
+    return None
 
 
 def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -85,7 +85,42 @@ def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+def adapt_in_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Fit the weights of a first reducer to images of another number of channels; those of the coordinates stay.
+
+    One channel gets the sum over the channels there were, so a gray image gives what it gives as r = g = b. More
+    channels repeat them in turn, scaled as if their number had not changed. This is the rule of timm.
+
+    Args:
+        weight: channels of the image, then x and y, in our order, shape (out, channels + 2, height, width).
+        in_channels: channels of the new images.
+
+    Returns:
+        Weights of shape (out, in_channels + 2, height, width) in the same dtype; `weight` itself if nothing changes.
+
+    Raises:
+        ValueError: if a size is not allowed.
+    """
+    if weight.ndim != 4 or weight.shape[1] < 3 or in_channels < 1:
+        raise ValueError(
+            "weight must have shape (out, channels + 2, height, width) and in_channels must be at least 1, got "
+            f"{tuple(weight.shape)} and {in_channels}"
+        )
+    channels = weight.shape[1] - 2
+    if channels == in_channels:
+        return weight
+    exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    colors, coordinates = exact[:, :channels], exact[:, channels:]
+    if in_channels == 1:
+        colors = colors.sum(1, keepdim=True)
+    else:
+        repeated = colors.repeat(1, -(-in_channels // channels), 1, 1)
+        colors = repeated[:, :in_channels] * (channels / in_channels)
+    return torch.cat([colors, coordinates], dim=1).to(weight.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def expected_shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
     """Return the names and shapes of the state of a network without making its tensors."""
     from pointcoc.models.network import ContextClusterNet
 
@@ -94,37 +129,36 @@ def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
-def _load(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(checkpoint, Mapping):
-        return checkpoint
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} is not a file")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+def best_preset(state: Mapping[str, Tensor], **overrides: Any) -> str:
+    """Return the preset with the most names and sizes in common with a state dict in our names.
+
+    Args:
+        state: tensors under our names.
+        **overrides: fields of `NetworkConfig` that are known, such as num_classes.
+    """
+    return max(PRESETS, key=lambda name: _agreement(state, expected_shapes(find_preset(name, **overrides))))
+
+
+def check_dialect(state: Mapping[str, Tensor], normalizer: str) -> None:
+    """Raise ValueError if names are not official ones, or those of 2023 without normalizer "count"."""
+    dialect = find_dialect(state)
+    if dialect is None:
         raise ValueError(
-            f"checkpoint {path} is not readable as plain tensors, and loading more could run code from the file; "
-            f"save its state dict alone with a torch you trust it to. torch says: {_reason(error)}"
-        ) from error
-    except UNREADABLE as error:
-        raise ValueError(f"checkpoint {path} is truncated or not a checkpoint: {_reason(error)}") from error
-    if not isinstance(loaded, Mapping):
-        raise ValueError(f"checkpoint {path} must hold a dictionary of tensors, got {type(loaded).__name__}")
-    return loaded
-
-
-def _reason(error: Exception) -> str:
-    """First line of an error, its type where it says nothing."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _strip(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+            "checkpoint speaks no official dialect: expected names such as patch_embed.proj.weight and "
+            "network.0.0.token_mixer.f.weight (fc1.weight in 2023), got "
+            f"{', '.join(list(state)[:MOST_SHOWN])}{', ...' if len(state) > MOST_SHOWN else ''}; only checkpoints of "
+            f"{DOWNLOADS} can be read"
+        )
+    if dialect == "pointcoc":
+        raise ValueError(
+            "checkpoint has pointcoc's own names (reducers.0.weight, ...), not the official ones: load its folder with "
+            "from_pretrained, or the tensors with load_state_dict"
+        )
+    if dialect == "2023" and normalizer != "count":
+        raise ValueError(
+            "checkpoint has the names of 2023 (token_mixer.fc1, fc_v), whose weights belong to normalizer 'count', "
+            f"got {normalizer!r}: give normalizer='count'"
+        )
 
 
 def _rename(name: str) -> str:
@@ -142,64 +176,37 @@ def _rename(name: str) -> str:
 
 
 def _find_config(state: Mapping[str, Tensor], preset: str | None, normalizer: str) -> NetworkConfig:
-    overrides: dict[str, Any] = {"normalizer": normalizer}
-    if "stage_norms.0.weight" in state:
-        overrides.update(dense=True, num_classes=0)
-    elif "head.weight" in state:
-        overrides.update(num_classes=len(state["head.weight"]))
+    known = _known_fields(state)
     if preset is not None:
-        return find_preset(preset, **overrides)
-    fitting = [name for name in PRESETS if _fits(state, find_preset(name, **overrides))]
+        return find_preset(preset, normalizer=normalizer, **known)
+    shapes = {name: expected_shapes(find_preset(name, **known)) for name in PRESETS}
+    fitting = [name for name, expected in shapes.items() if not differences(state, expected)]
     if len(fitting) != 1:
-        found = f"fits {', '.join(fitting)} alike" if fitting else f"fits no preset; closest is {best_preset(state)}"
-        raise ValueError(f"the shapes of the checkpoint {found}: give preset= or config=")
-    return find_preset(fitting[0], **overrides)
+        closest = best_preset(state, **known)
+        found = (
+            f"fits {', '.join(fitting)} alike"
+            if fitting
+            else f"fits no preset; closest is {closest} ({differences(state, shapes[closest])})"
+        )
+        raise ValueError(f"the checkpoint {found}: give preset= or config= (--preset on the command line)")
+    return find_preset(fitting[0], normalizer=normalizer, **known)
 
 
-def best_preset(state: Mapping[str, Tensor]) -> str:
-    """Return the preset with the most names and sizes in common with a state dict in our names."""
-    return max(PRESETS, key=lambda name: _agreement(state, expected_shapes(PRESETS[name])))
+def _known_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fields of the configuration that the names and the classifier tell."""
+    if "stage_norms.0.weight" in state:
+        return {"dense": True, "num_classes": 0}
+    head = state.get("head.weight")
+    return {} if head is None or head.ndim == 0 else {"num_classes": len(head)}
 
 
 def _agreement(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> float:
-    same = sum(name in state and _fitting_shape(state[name], shape) for name, shape in expected.items())
+    same = sum(name in state and has_shape(state[name], shape) for name, shape in expected.items())
     return same / len(state.keys() | expected.keys())
 
 
-def _fits(state: Mapping[str, Tensor], config: NetworkConfig) -> bool:
-    expected = expected_shapes(config)
-    return state.keys() == expected.keys() and all(_fitting_shape(state[n], shape) for n, shape in expected.items())
-
-
-def _fitting_shape(value: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor has the shape, apart from the trailing ones of a 1x1 convolution."""
-    extra = tuple(value.shape[len(shape) :])
-    return tuple(value.shape[: len(shape)]) == shape and all(size == 1 for size in extra)
-
-
-def _fit(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if not _fitting_shape(value, shape):
-        raise ValueError(f"checkpoint tensor {name} must have shape {shape}, got {tuple(value.shape)}")
-    return value.reshape(shape)
-
-
 def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], preset: str | None) -> None:
-    missing, left = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    wrong = [
-        f"{name} {tuple(state[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in state and not _fitting_shape(state[name], shape)
-    ]
-    if missing or left or wrong:
-        parts = [_show("missing", missing), _show("left over", left), _show("of another shape", wrong)]
-        raise ValueError(
-            f"checkpoint does not fit {preset or 'the config'} (best fit: {best_preset(state)}); "
-            + "; ".join(part for part in parts if part)
-        )
-
-
-def _show(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return f"{len(names)} {what}: {', '.join(names[:MOST_SHOWN])}{more}"
+    wrong = differences(state, expected)
+    if wrong:
+        best = best_preset(state, **_known_fields(state))
+        raise ValueError(f"checkpoint does not fit {preset or 'the config'} (best fit: {best}); {wrong}")

@@ -367,11 +367,42 @@ def test_images_without_pixels(nano: ContextClusterNet, shape: tuple[int, ...]) 
         nano(torch.zeros(shape))
 
 
-def test_tensors_are_no_clouds(cloud_net: ContextClusterNet) -> None:
-    with pytest.raises(
-        ValueError, match="this network reads clouds; give a PointSet or torch_geometric data, not a tensor"
-    ):
+def test_images_are_no_clouds(cloud_net: ContextClusterNet) -> None:
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\), got \(2, 3, 32, 32\); this network"):
         cloud_net(images())
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\), got \(2, 9, 4\)"):
+        cloud_net(torch.zeros(2, 9, 4))
+
+
+def test_a_list_of_images_is_a_batch(nano: ContextClusterNet) -> None:
+    several = [torch.rand(3, 9, 7), torch.rand(3, 20, 33)]
+    torch.testing.assert_close(nano(several), nano(image_to_points(several)))
+    assert nano.forward_intermediates(several)[0].lattices == ((5, 4), (10, 17))
+
+
+def test_a_tensor_of_clouds_is_a_batch(cloud_net: ContextClusterNet) -> None:
+    batch = torch.rand(2, 40, 3)
+    points = PointSet(batch.flatten(0, 1), batch.flatten(0, 1), torch.tensor([0, 40, 80]))
+    torch.testing.assert_close(cloud_net(batch), cloud_net(points))
+    assert isinstance(cloud_net.forward_intermediates(batch)[0], PointSet)
+
+
+@pytest.mark.parametrize("preset", ["coc_nano", "coc_points_small"])
+def test_checkpointing_changes_nothing_but_memory(preset: str) -> None:
+    net = order_one_network(preset, drop_path=0.3).train()
+    given = torch.rand(2, 3, 12, 11).double() if preset == "coc_nano" else torch.rand(2, 60, 3).double()
+    outcomes, kept = [], []
+    for enable in (False, True):
+        net.set_grad_checkpointing(enable)
+        torch.manual_seed(0)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+            logits = net(given)
+        kept.append(sum(sizes))
+        outcomes.append((logits, *torch.autograd.grad(logits.square().sum(), list(net.parameters()))))
+    for one, other in zip(*outcomes, strict=True):
+        torch.testing.assert_close(one, other)
+    assert kept[1] < 0.6 * kept[0]
 
 
 def test_clouds_are_no_lattices(nano: ContextClusterNet) -> None:

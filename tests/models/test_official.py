@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pointcoc import ContextClusterNet, NetworkConfig
 from pointcoc.models import preset
+from pointcoc.models.official_weights import adapt_in_channels, find_dialect, rename_official
 
 OFFICIAL = Path(__file__).parents[1] / "official"
 CLASSIFIERS = ("toy_regions", "toy_uneven_centers", "toy_no_regions")
@@ -196,6 +197,7 @@ def old_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def test_names_of_2023() -> None:
     config, state = small_state()
+    config = config.replace(normalizer="count")
     assert "network.0.0.token_mixer.fc_v.weight" in old_names(state)
     assert old_names(state)["network.0.0.mlp.fc1.weight"].ndim == 4
     net = ContextClusterNet.from_official(old_names(state), config=config)
@@ -324,3 +326,81 @@ def test_file_that_holds_no_dictionary(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="must hold a dictionary of tensors, got Tensor"):
         ContextClusterNet.from_official(tmp_path / "weights.pth", preset="coc_tiny")
+
+
+def test_weights_of_2023_need_the_normalizer_count() -> None:
+    config, state = small_state()
+    message = "names of 2023 .* belong to normalizer 'count', got 'similarity': give normalizer='count'"
+    with pytest.raises(ValueError, match=message):
+        ContextClusterNet.from_official(old_names(state), config=config)
+    with pytest.raises(ValueError, match=message):
+        ContextClusterNet.from_official(old_names(preset_state("coc_small")))
+    net = ContextClusterNet.from_official(old_names(preset_state("coc_small")), normalizer="count")
+    assert net.config == preset("coc_small", normalizer="count")
+
+
+def test_dialects_are_told_by_names() -> None:
+    _, state = small_state()
+    assert find_dialect(state) == "2024"
+    assert find_dialect(old_names(state)) == "2023"
+    assert find_dialect(rename_official(state)) == "pointcoc"
+    assert find_dialect({"conv1.weight": 0}) is None
+
+
+def test_unknown_dialect() -> None:
+    state = {f"layer{i}.0.conv1.weight": torch.zeros(1) for i in range(9)}
+    message = (
+        r"speaks no official dialect: expected names such as patch_embed\.proj\.weight and "
+        r"network\.0\.0\.token_mixer\.f\.weight \(fc1\.weight in 2023\), got layer0\.0\.conv1\.weight, .*, \.\.\.; only"
+    )
+    with pytest.raises(ValueError, match=message):
+        ContextClusterNet.from_official(state, preset="coc_tiny")
+
+
+def test_our_own_names_are_not_swapped_twice() -> None:
+    config, state = small_state()
+    with pytest.raises(ValueError, match=r"has pointcoc's own names .*: load its folder with from_pretrained"):
+        ContextClusterNet.from_official(rename_official(state), config=config)
+
+
+@pytest.mark.parametrize("given", [None, "coc_small"])
+def test_one_wrong_shape_is_named(given: str | None) -> None:
+    state = preset_state("coc_small") | {"network.2.0.norm1.weight": torch.zeros(7)}
+    message = r"coc_small.*; 1 of another shape: stages\.1\.0\.norm1\.weight \(7,\) instead of \(128,\)"
+    with pytest.raises(ValueError, match=message if given else message.replace("; ", r" \(")):
+        ContextClusterNet.from_official(state, preset=given)
+
+
+def test_networks_know_where_their_weights_come_from() -> None:
+    info = ContextClusterNet.from_official(preset_state("coc_small")).weights_info
+    assert info.license == "apache-2.0"
+    assert "https://github.com/ma-xu/Context-Cluster" in info.source
+    assert info.transform.input_size == (224, 224)
+
+
+@pytest.mark.parametrize("in_channels", [1, 2, 4, 7])
+def test_channels_are_adapted_as_timm_does(in_channels: int) -> None:
+    timm_models = pytest.importorskip("timm.models")
+    weight = torch.randn(6, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    adapted = adapt_in_channels(weight, in_channels)
+    torch.testing.assert_close(adapted[:, :-2], timm_models.adapt_input_conv(in_channels, weight[:, :3]))
+    assert torch.equal(adapted[:, -2:], weight[:, -2:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_gray_images_see_the_sum_of_the_channels(dtype: torch.dtype) -> None:
+    weight = torch.randn(2, 5, 2, 2, generator=torch.Generator().manual_seed(0)).to(dtype)
+    exact = torch.cat([weight[:, :3].double().sum(1, keepdim=True), weight[:, 3:].double()], 1)
+    assert adapt_in_channels(weight, 1).dtype == dtype
+    torch.testing.assert_close(adapt_in_channels(weight, 1), exact.to(dtype))
+
+
+def test_the_same_number_of_channels_changes_nothing() -> None:
+    weight = torch.zeros(2, 6, 2, 2)
+    assert adapt_in_channels(weight, 4) is weight
+
+
+@pytest.mark.parametrize(("shape", "in_channels"), [((2, 5), 1), ((2, 2, 4, 4), 1), ((2, 5, 4, 4), 0)])
+def test_channels_that_cannot_be_adapted(shape: tuple[int, ...], in_channels: int) -> None:
+    with pytest.raises(ValueError, match=r"weight must have shape \(out, channels \+ 2, height, width\)"):
+        adapt_in_channels(torch.zeros(shape), in_channels)

@@ -1,0 +1,132 @@
+"""Reading checkpoints as plain tensors, and saying in what they differ from the state a network expects."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+WRAPPERS = ("state_dict", "state_dict_ema", "model", "net")
+PREFIXES = ("module.", "backbone.")
+MOST_SHOWN = 6
+UNREADABLE = (  # what the readers raise on truncated files
+    safetensors.SafetensorError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    OSError,
+)
+
+
+def load_checkpoint(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read a checkpoint as plain tensors; a mapping is returned as it is.
+
+    Raises:
+        ValueError: if the file is truncated, holds no mapping, or could run code.
+        FileNotFoundError: if there is no such file.
+    """
+    if isinstance(checkpoint, Mapping):
+        return checkpoint
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} is not a file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(_needs_trust(path, error)) from error
+    except UNREADABLE as error:
+        raise ValueError(f"checkpoint {path} is truncated or not a checkpoint: {first_line(error)}") from error
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"checkpoint {path} must hold a dictionary of tensors, got {type(loaded).__name__}")
+    return loaded
+
+
+def unwrap(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the bare state dict of a training checkpoint, without prefixes of wrappers.
+
+    Raises:
+        ValueError: if there are no tensors.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+            break
+    state = {_strip(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if not state:
+        raise ValueError(f"checkpoint holds no tensors, only {sorted(map(str, loaded))[:MOST_SHOWN]}")
+    return state
+
+
+def differences(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """Say which names are missing, left over or of another shape; empty if all fit."""
+    missing, left = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    wrong = [
+        f"{name} {tuple(state[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in state and not has_shape(state[name], shape)
+    ]
+    parts = [_show("missing", missing), _show("left over", left), _show("of another shape", wrong)]
+    return "; ".join(part for part in parts if part)
+
+
+def has_shape(value: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor has the shape, apart from the trailing ones of a 1x1 convolution."""
+    extra = tuple(value.shape[len(shape) :])
+    return tuple(value.shape[: len(shape)]) == shape and all(size == 1 for size in extra)
+
+
+def fit_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor without the trailing ones of a 1x1 convolution; raises ValueError if its shape is another."""
+    if not has_shape(value, shape):
+        raise ValueError(f"checkpoint tensor {name} must have shape {shape}, got {tuple(value.shape)}")
+    return value.reshape(shape)
+
+
+def first_line(error: Exception) -> str:
+    """First line of what an error says, its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _needs_trust(path: Path, error: Exception) -> str:
+    plain = path.with_name(f"{path.name.removesuffix('.tar').removesuffix('.pth')}.plain.pth")
+    command = (
+        f"""python -c "import torch; loaded = torch.load('{path}', map_location='cpu', weights_only=False); """
+        f"""torch.save({{'state_dict': loaded.get('state_dict', loaded)}}, '{plain}')\""""
+    )
+    return (
+        f"checkpoint {path} is not readable as plain tensors, and loading more could run code from the file; if you "
+        "trust its source, save its state dict alone, in an environment where that code may run, and load the new "
+        f"file: {command}; torch says: {_unpickler_reason(error)}"
+    )
+
+
+def _unpickler_reason(error: Exception) -> str:
+    """What torch refused; its first line is only general advice."""
+    found = re.search(r"WeightsUnpickler error: *(.+)", str(error))
+    return found[1].strip() if found else first_line(error)
+
+
+def _strip(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _show(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return f"{len(names)} {what}: {', '.join(names[:MOST_SHOWN])}{more}"

@@ -1,0 +1,117 @@
+"""Converting an official checkpoint once, to a folder that `from_pretrained` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pointcoc.models.card import OFFICIAL_WEIGHTS, preset_name
+from pointcoc.models.checkpoint_file import load_checkpoint, unwrap
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.hub import pretrained_folder
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.official_weights import find_dialect
+from pointcoc.models.presets import PRESETS
+from pointcoc.models.weights_folder import CARD, CONFIG, WEIGHTS
+
+
+def convert_official(
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    preset: str | None = None,
+    normalizer: str | None = None,
+    force: bool = False,
+) -> tuple[Path, ContextClusterNet]:
+    """Write the weights of an official checkpoint as model.safetensors, config.json and a model card.
+
+    The folder appears whole or not at all.
+
+    Args:
+        checkpoint: file of the authors (.pth.tar, .pth or .safetensors).
+        out: folder to write; by default the one where `from_preset(..., pretrained=True)` looks.
+        preset: the preset the weights belong to; found by the shapes if there is just one.
+        normalizer: "similarity" for the weights of 2024, "count" for earlier ones. Only the names of 2023 tell; for
+            any other file it must be given.
+        force: replace a folder that was written before.
+
+    Returns:
+        The folder and the network.
+
+    Raises:
+        ValueError: if the normalizer is needed, or the checkpoint cannot be read (see `from_official`).
+        FileNotFoundError: if there is no such checkpoint.
+        FileExistsError: if the folder exists and `force` is false, or it holds other files.
+    """
+    checkpoint = Path(checkpoint)
+    loaded = load_checkpoint(checkpoint)
+    normalizer = normalizer or _find_normalizer(find_dialect(unwrap(loaded)))
+    net = ContextClusterNet.from_official(loaded, preset=preset, normalizer=normalizer)
+    net.weights_info = replace(OFFICIAL_WEIGHTS, source=f"{OFFICIAL_WEIGHTS.source}; {_fingerprint(checkpoint)}")
+    folder = Path(out).absolute() if out is not None else _default_folder(net.config)
+    _check_free(folder, force)
+    with _whole(folder) as temporary:
+        net.save_pretrained(temporary)
+    return folder, net
+
+
+def _find_normalizer(dialect: str | None) -> str:
+    if dialect == "2024":
+        raise ValueError(
+            "nothing in this checkpoint tells its normalizer, and the wrong one gives wrong logits, not an error: give "
+            "normalizer (--normalizer) 'similarity' for the weights of 2024, 'count' for earlier ones"
+        )
+    return "count"  # the names of 2023; other names are refused by from_official
+
+
+def _default_folder(config: NetworkConfig) -> Path:
+    name = preset_name(config)
+    if name is None or config.num_classes != PRESETS[name].num_classes:
+        raise ValueError(
+            "these weights are not those of a preset with its classes (dense, or another classifier): give the folder "
+            "to write, OUT"
+        )
+    return pretrained_folder(name)
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _check_free(folder: Path, force: bool) -> None:
+    if not folder.exists():
+        return
+    if not force:
+        raise FileExistsError(f"{folder} exists; give force (--force) to replace it, or another folder")
+    others = (
+        sorted({path.name for path in folder.iterdir()} - {CARD, CONFIG, WEIGHTS}) if folder.is_dir() else ["a file"]
+    )
+    if others:
+        raise FileExistsError(
+            f"{folder} holds what this command did not write ({', '.join(others[:3])}) and is not replaced; give "
+            "another folder"
+        )
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; it takes its place at the end, or goes if anything fails."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    old = temporary.with_name(f"{temporary.name}.old")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(temporary, folder)
+    except BaseException:
+        if old.exists():
+            os.replace(old, folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""Checkpoints are read as plain tensors, and what does not fit is listed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointcoc.models.checkpoint_file import differences, fit_shape, load_checkpoint, unwrap
+
+
+def test_differences_are_listed_by_kind() -> None:
+    state = {"a": torch.zeros(2), "b": torch.zeros(3, 1, 1), "c": torch.zeros(4)}
+    assert differences(state, {"a": (2,), "b": (3,), "c": (4,)}) == ""
+    assert differences(state, {"a": (5,), "b": (3,), "d": (1,)}) == (
+        "1 missing: d; 1 left over: c; 1 of another shape: a (2,) instead of (5,)"
+    )
+
+
+def test_long_lists_are_cut() -> None:
+    expected = {f"n{i}": (1,) for i in range(9)}
+    assert differences({}, expected) == "9 missing: n0, n1, n2, n3, n4, n5 and 3 more"
+
+
+def test_trailing_ones_are_dropped() -> None:
+    assert fit_shape("w", torch.zeros(2, 3, 1, 1), (2, 3)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"checkpoint tensor w must have shape \(2, 3\), got \(2, 3, 2\)"):
+        fit_shape("w", torch.zeros(2, 3, 2), (2, 3))
+
+
+def test_the_command_for_a_file_that_needs_trust_works(tmp_path: Path) -> None:
+    path = tmp_path / "coc tiny.pth.tar"
+    torch.save({"state_dict": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1)}, path)
+    with pytest.raises(ValueError, match="loading more could run code from the file; if you trust") as error:
+        load_checkpoint(path)
+    code = re.search(r'python -c "(.*)"; torch says', str(error.value))
+    assert code is not None
+    exec(code[1])
+    loaded = unwrap(load_checkpoint(tmp_path / "coc tiny.plain.pth"))
+    assert torch.equal(loaded["w"], torch.ones(2))
+
+
+def test_the_reason_of_torch_names_what_it_refused(tmp_path: Path) -> None:
+    torch.save({"args": argparse.Namespace()}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"torch says: Unsupported .*argparse\.Namespace"):
+        load_checkpoint(tmp_path / "x.pth")
