@@ -1,13 +1,14 @@
 # make demo    one network learns images, their pixels as sets, and clouds; no compiler needed
 # make test    everything, with the compiled packages torch-scatter and torch-cluster
 # make lint    style and types
+# make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINED := $(PIP) -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/train.done
@@ -22,6 +23,10 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.done
+	$(BIN)/python -W ignore::FutureWarning -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 $(VENV)/base.done:
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"pointcoc needs Python 3.11 to 3.13, got {sys.version.split()[0]}; make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -32,7 +37,11 @@ $(VENV)/train.done: $(VENV)/base.done pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/train.done
-	$(CONSTRAINED) -e '.[train,dev]'
+	$(CONSTRAINED) -e '.[train,dev,onnx]'
+	touch $@
+
+$(VENV)/docs.done: $(VENV)/train.done
+	$(CONSTRAINED) -e '.[train,docs]'
 	touch $@
 
 # Built from source, both at once: about 10 minutes the first time, then from pip's cache. That cache does not know the
@@ -51,4 +60,4 @@ $(VENV)/torch-%.done:
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage
+	rm -rf $(VENV) docs/_build build dist *.egg-info .coverage

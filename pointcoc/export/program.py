@@ -1,0 +1,209 @@
+"""Tracing a network as one graph, and writing it as torch.export or ONNX file."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import operator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointcoc.models import ContextClusterNet, NetworkConfig
+
+FORMATS = (".pt2", ".onnx")
+OUTPUTS = ("logits", "stages", "assignments")
+
+
+class ExportForm(nn.Module):
+    """A network as plain tensors in and out, with the names they get in the exported file.
+
+    Args:
+        net: the network.
+        output: "logits" (B, num_classes); "stages", the map (B, dim, H, W) of each stage, images only; or
+            "assignments", the logits and the center of each point in each block, (points of the stage, heads).
+    """
+
+    def __init__(self, net: ContextClusterNet, output: str = "logits"):
+        super().__init__()
+        self.net, self.output = net, output
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in their order."""
+        depths = self.net.config.depths
+        if self.output == "stages":
+            return [f"stage{s + 1}" for s in range(len(depths))]
+        blocks = [f"center_stage{s + 1}_block{b + 1}" for s, depth in enumerate(depths) for b in range(depth)]
+        return ["logits", *blocks] if self.output == "assignments" else ["logits"]
+
+    def forward(self, input: Tensor) -> tuple[Any, ...]:
+        """Map images (B, C, H, W) or clouds (B, N, C) to the outputs."""
+        if self.output == "stages":
+            return tuple(self.net.forward_intermediates(input))
+        _, features, assigned, _ = self.net._run(input, None)
+        logits = self.net.forward_head(features)
+        if self.output == "logits":
+            return (logits,)
+        return (logits, *[block.center for stage in assigned for block in stage])
+
+
+def export_network(
+    net: ContextClusterNet,
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    num_points: int | None = None,
+    dynamic: bool = False,
+    output: str = "logits",
+) -> Path:
+    """Write a network as one graph with a batch of any size.
+
+    Args:
+        net: in evaluation mode; the graph has its device and dtype.
+        path: file to write; ``.pt2`` for torch.export (torch.export.load reads it), ``.onnx`` for ONNX.
+        size: (height, width) of the images.
+        num_points: points of each cloud, for networks that read clouds.
+        dynamic: images of other sizes too: any with sides from `smallest_side` up for ``.pt2``, multiples of
+            `even_side` for ``.onnx``.
+        output: "logits"; "stages", the map of each stage, for detection and segmentation; or "assignments", the logits
+            and the center of each point in each block, to look at the clusters.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: if the network or an option cannot be exported; the message says what to do.
+        ImportError: if a package that ONNX needs is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ValueError(f"path must end with {' or '.join(FORMATS)}, got {path.name!r}")
+    example = example_input(net, size, num_points)
+    if path.suffix == ".onnx":
+        _write_onnx(net, path, example, dynamic, output)
+    else:
+        torch.export.save(export_program(net, example, dynamic, output), path)
+    return path
+
+
+def export_program(
+    net: ContextClusterNet, example: Tensor, dynamic: bool = False, output: str = "logits", multiple: int = 1
+) -> torch.export.ExportedProgram:
+    """Trace a network with torch.export; the batch may have any size.
+
+    Args:
+        net: in evaluation mode.
+        example: images (B, C, H, W) or clouds (B, N, C).
+        dynamic: whether height and width may change.
+        output: "logits", "stages" or "assignments".
+        multiple: sides that may come are multiples of this.
+
+    Raises:
+        ValueError: if the network or an option cannot be exported; the message says what to do.
+    """
+    _check(net, dynamic, output)
+    shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
+    if dynamic:
+        for axis, name in ((2, "height"), (3, "width")):
+            if multiple == 1:
+                shapes[axis] = torch.export.Dim(name, min=smallest_side(net.config))
+            else:
+                shapes[axis] = multiple * torch.export.Dim(f"{name}_over_{multiple}", min=1)
+    if dynamic and multiple == 1 and min(example.shape[2:]) < smallest_side(net.config):
+        raise ValueError(
+            f"images of other sizes need sides of at least {smallest_side(net.config)} for this network, also for "
+            f"size, got {tuple(example.shape[2:])}; give such a size, or one fixed size"
+        )
+    with torch.no_grad():
+        return torch.export.export(ExportForm(net, output), (example,), dynamic_shapes={"input": shapes}, strict=False)
+
+
+def example_input(net: ContextClusterNet, size: tuple[int, int] | None, num_points: int | None) -> Tensor:
+    """Return a batch of two inputs of the network, noise.
+
+    Raises:
+        ValueError: if the size does not fit the kind of the network.
+    """
+    config, like = net.config, next(net.parameters())
+    if config.anchors == "lattice":
+        if size is None or num_points is not None or len(size) != 2 or min(size) < 1:
+            raise ValueError(f"this network reads images: give size=(height, width), got size={size}, {num_points=}")
+        shape: tuple[int, ...] = (2, config.in_channels, *size)
+    else:
+        if num_points is None or size is not None or num_points < 1:
+            raise ValueError(f"this network reads clouds: give num_points=1024, say, got {size=}, {num_points=}")
+        shape = (2, num_points, config.in_channels)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+
+
+def even_side(config: NetworkConfig) -> int:
+    """Return the number whose multiples are sides that all stages split into equal regions."""
+    return math.lcm(*_tiled_sides(config))
+
+
+def smallest_side(config: NetworkConfig) -> int:
+    """Return the least side that gives every stage more sites than regions (or than sites of a window)."""
+    return max(_tiled_sides(config)) + 1
+
+
+def _tiled_sides(config: NetworkConfig) -> list[int]:
+    """Pixels a side that give each stage one site a region, or one window."""
+    windows = config.window or (None,) * config.num_stages
+    strides = itertools.accumulate(config.strides, operator.mul)
+    tiles = [
+        regions if window is None else int(window) for regions, window in zip(config.regions, windows, strict=True)
+    ]
+    return [stride * tile for stride, tile in zip(strides, tiles, strict=True)]
+
+
+def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
+    config = net.config
+    if output not in OUTPUTS:
+        raise ValueError(f"unknown output {output!r}; choose from {', '.join(OUTPUTS)}")
+    if net.training:
+        raise ValueError("the network is in training mode, where it drops paths at random: call net.eval() first")
+    if config.backend == "ragged":
+        raise ValueError(
+            "backend 'ragged' cannot be exported: its shapes depend on the data; load the network with backend='auto'"
+        )
+    if config.anchors == "lattice":
+        return
+    if dynamic or output == "stages":
+        raise ValueError(
+            "clouds are exported with a fixed number of points, and with logits or assignments as output, got "
+            f"{dynamic=}, {output=}"
+        )
+    if config.window is not None or any(regions != 1 for regions in config.regions):
+        raise ValueError(
+            f"clouds can be exported only with the whole set as one region, since others hold a number of points that "
+            f"depends on the data, got regions {config.regions}, window {config.window}; use regions=1"
+        )
+
+
+def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bool, output: str) -> None:
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"writing ONNX needs {' and '.join(missing)}: pip install 'pointcoc[onnx]'")
+    multiple = even_side(net.config) if dynamic else 1
+    if dynamic and any(side % multiple for side in example.shape[2:]):
+        raise ValueError(
+            f"ONNX with other sizes needs sides that are multiples of {multiple}, also for size, got "
+            f"{tuple(example.shape[2:])}; give such a size, or one fixed size"
+        )
+    program = export_program(net, example, dynamic, output, multiple)
+    names = ExportForm(net, output).output_names
+    from pointcoc.export.onnx_functions import TRANSLATIONS
+
+    written = torch.onnx.export(
+        program,
+        input_names=["input"],
+        output_names=names,
+        custom_translation_table=TRANSLATIONS,
+        dynamo=True,
+        verbose=False,
+    )
+    assert written is not None
+    written.save(path)
