@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import struct
@@ -18,6 +19,8 @@ from torch import Tensor
 WRAPPERS = ("state_dict", "state_dict_ema", "model", "net")
 PREFIXES = ("module.", "backbone.")
 MOST_SHOWN = 6
+# Training scripts of timm's kind, the authors' too, store their options; reading those runs no code.
+HARMLESS = [argparse.Namespace]
 UNREADABLE = (  # what the readers raise on truncated files
     safetensors.SafetensorError,
     zipfile.BadZipFile,
@@ -44,7 +47,8 @@ def load_checkpoint(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, 
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_needs_trust(path, error)) from error
     except UNREADABLE as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def test_trailing_ones_are_dropped() -> None:
 
 def test_the_command_for_a_file_that_needs_trust_works(tmp_path: Path) -> None:
     path = tmp_path / "coc tiny.pth.tar"
-    torch.save({"state_dict": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1)}, path)
+    torch.save({"state_dict": {"w": torch.ones(2)}, "args": SimpleNamespace(lr=1)}, path)
     with pytest.raises(ValueError, match="loading more could run code from the file; if you trust") as error:
         load_checkpoint(path)
     code = re.search(r'python -c "(.*)"; torch says', str(error.value))
@@ -43,7 +44,14 @@ def test_the_command_for_a_file_that_needs_trust_works(tmp_path: Path) -> None:
     assert torch.equal(loaded["w"], torch.ones(2))
 
 
+def test_options_of_a_training_script_are_harmless(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1, opt="adamw")}, tmp_path / "x.pth")
+    loaded = load_checkpoint(tmp_path / "x.pth")
+    assert vars(loaded["args"]) == {"lr": 1, "opt": "adamw"}
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
 def test_the_reason_of_torch_names_what_it_refused(tmp_path: Path) -> None:
-    torch.save({"args": argparse.Namespace()}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"torch says: Unsupported .*argparse\.Namespace"):
+    torch.save({"args": SimpleNamespace()}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"torch says: Unsupported .*types\.SimpleNamespace"):
         load_checkpoint(tmp_path / "x.pth")

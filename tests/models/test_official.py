@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -317,7 +317,7 @@ def test_truncated_file(tmp_path: Path, kind: str, kept: float) -> None:
 def test_pickle_that_could_run_code(tmp_path: Path) -> None:
     config, state = small_state()
     path = tmp_path / "weights.pth"
-    torch.save({"state_dict": state, "args": argparse.Namespace(lr=1)}, path)
+    torch.save({"state_dict": state, "args": SimpleNamespace(lr=1)}, path)
     with pytest.raises(ValueError, match="is not readable as plain tensors, and loading more could run code"):
         ContextClusterNet.from_official(path, config=config)
 
