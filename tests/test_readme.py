@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from code_blocks import run_blocks, write_official_checkpoint
 
 from pointcoc import PRESETS, ContextClusterNet
 
@@ -11,9 +12,11 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_python_blocks_run(block: str) -> None:
-    exec(compile(block, "README.md", "exec"), {})
+def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
+    write_official_checkpoint(tmp_path / "coc_tiny.pth.tar")
+    run_blocks(ROOT / "README.md")
 
 
 def test_commands_name_files_that_exist() -> None:

@@ -50,7 +50,7 @@ class Settings:
     val_fraction: float = 0.1
     """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
     precision: Precision = "no"
-    """Mixed precision: "no" is float32."""
+    """Mixed precision; "no" is float32."""
     seed: int = 0
     """Seed of the first weights, the order of the training set, augmentation, mixup and drop path."""
     workers: int = 0
@@ -64,7 +64,7 @@ class Settings:
     overwrite: bool = False
     """Start again in `out`: the files of the run it holds are removed."""
     smoke: bool = False
-    """A run of seconds: a few batches, at most two epochs, no separate processes."""
+    """A run of seconds, with a few batches, at most two epochs, no separate processes."""
 
     def __post_init__(self) -> None:
         for name, (is_allowed, allowed) in _RULES.items():

@@ -65,7 +65,7 @@ def draw_clusters(examples: Sequence[tuple[str, ContextClusterNet, Any]], head: 
         head: head whose clusters are shown.
 
     Returns:
-        A figure with one row an example: the input, then one map a stage.
+        A figure with one row an example, which shows the input, then one map a stage.
 
     Raises:
         ValueError: if there is no example.

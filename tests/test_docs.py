@@ -1,0 +1,142 @@
+"""The documentation says what is true: its pages run from top to bottom, its tables are those of the code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from code_blocks import blocks_of, run_blocks, write_official_checkpoint
+from official_formula import official_state
+from official_forward import official_logits
+from torch.nn import functional as F
+
+from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
+from pointcoc.models.official_weights import expected_shapes
+from pointcoc.models.weights_folder import FIXED, override
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {page.stem: page for page in sorted(DOCS.glob("*.md"))}
+SIZES = runpy.run_path(str(ROOT / "benchmarks" / "sizes.py"))
+OFFICIAL_SHAPES = json.loads((ROOT / "tests" / "official" / "state_dict_shapes.json").read_text())
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Cells of the rows of the table whose first column has a heading."""
+    _, _, rest = PAGES[page].read_text().partition(f"| {heading} |")
+    rows = rest.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with a checkpoint as the authors publish them, of noise."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [name for name, page in PAGES.items() if blocks_of(page)])
+def test_pages_run_from_top_to_bottom(page: str, place: Path) -> None:
+    if page == "export":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    if page in ("weights", "timm"):
+        write_official_checkpoint(place / "coc_tiny.pth.tar")
+    run_blocks(PAGES[page])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_scripts_that_pages_name_exist(page: str) -> None:
+    for script in re.findall(r"python ((?:examples|benchmarks)/\S+\.py)", PAGES[page].read_text()):
+        assert (ROOT / script).is_file(), script
+
+
+def test_the_table_of_sizes_is_that_of_the_benchmark() -> None:
+    rows = table("sizes", "height x width")
+    sizes = [tuple(int(n) for n in row[0].split(" x ")) for row in rows]
+    assert tuple(sizes) == SIZES["SIZES"]
+    assert len(set(sizes)) == 60
+    assert {row[1] for row in rows} == {"runs"}
+    assert [row[2] for row in rows] == [SIZES["official_answer"](size) for size in sizes]
+
+
+@pytest.mark.parametrize("size", SIZES["SIZES"])
+def test_the_rules_of_the_authors_code_are_those_of_torch(size: tuple[int, int]) -> None:
+    """The answer by rules against the operations themselves, on one channel of ones."""
+    answer = SIZES["official_answer"](size)
+    try:
+        maps = F.conv2d(torch.ones(1, 1, *size), torch.ones(1, 1, 4, 4), stride=4)
+        seen = maps.sum() == torch.ones(size).sum()
+        for regions in PRESETS["coc_tiny"].regions:
+            maps.reshape(regions, maps.shape[2] // regions, regions, maps.shape[3] // regions)
+            maps = F.conv2d(maps, torch.ones(1, 1, 3, 3), stride=2, padding=1)
+    except RuntimeError:
+        assert answer.startswith("fails")
+    else:
+        assert answer == "runs" if seen else answer.startswith("drops")
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES["SIZES"] if SIZES["official_answer"](size) == "runs"][:7])
+def test_where_the_authors_code_drops_nothing_the_numbers_are_its_numbers(size: tuple[int, int]) -> None:
+    config = PRESETS["coc_tiny"].replace(depths=(1, 1, 1, 1), dims=(8, 12, 16, 20), head_dims=4, mlp_ratios=2)
+    settings = {
+        "layers": config.depths,
+        "dims": config.dims,
+        "mlp": config.mlp_ratios,
+        "heads": config.heads,
+        "hd": config.head_dims,
+    }
+    state = official_state({**settings, "num_classes": config.num_classes})
+    images = torch.rand(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits = ContextClusterNet.from_official(state, config=config)(images)
+    expected = official_logits(images, state, config.heads, config.regions, config.centers)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+
+
+def test_one_size_runs_as_the_table_says() -> None:
+    net = ContextClusterNet.from_preset("coc_tiny").eval()
+    assert SIZES["our_answer"](net, (7, 13)) == "runs"
+    with torch.no_grad():
+        net.head.bias.fill_(torch.nan)
+    assert SIZES["our_answer"](net, (7, 13)) == "fails: logits are not finite"
+
+
+def test_every_option_stands_in_the_table() -> None:
+    named = [name for row in table("options", "field") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(field.name for field in dataclasses.fields(NetworkConfig))
+
+
+OTHER_VALUES = {
+    "strides": 2, "regions": (4, 2, 1), "window": 3, "proposals": "cells", "centers": 3, "center_neighbors": 5,
+    "normalizer": "count", "assignment": "soft", "iterations": 2, "drop_path": 0.1, "dropout": 0.1,
+    "backend": "ragged",
+}  # fmt: skip
+
+
+def test_options_that_need_no_other_weights() -> None:
+    rows = {name: row for row in table("options", "field") for name in re.findall(r"`(\w+)`", row[0])}
+    assert {name for name, row in rows.items() if row[1] == "no"} == OTHER_VALUES.keys()
+    assert OTHER_VALUES.keys() == rows.keys() - {*FIXED, "neighbors"}
+    cloud = PRESETS["coc_points"]
+    for name, value in OTHER_VALUES.items():
+        other = override(cloud, {name: value})
+        assert other != cloud, name
+        assert expected_shapes(other) == expected_shapes(cloud), name
+
+
+def test_the_table_of_presets_is_that_of_the_code() -> None:
+    rows = table("weights", "preset")
+    assert len(rows) == 7
+    for name, *cells, parameters, _, _ in rows:
+        config = PRESETS[name.strip("`")]
+        expected = (config.depths, config.dims, config.heads, config.regions, config.centers)
+        assert [tuple(map(int, cell.split())) for cell in cells] == [*expected]
+        shapes = expected_shapes(config).values()
+        assert int(parameters.replace(",", "")) == sum(torch.Size(shape).numel() for shape in shapes)
