@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -35,6 +36,12 @@ class HubMixin(PyTorchModelHubMixin, tags=["context-clusters"], library_name="po
 
     config: NetworkConfig
     weights_info: WeightsInfo = WeightsInfo()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Show the arguments of `__init__`, not those of `__new__`, to help(), editors and the documentation."""
+        super().__init_subclass__(**kwargs)
+        signature = inspect.signature(cls.__init__)
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the object without the copy of the arguments that the mixin would keep beside `config`."""

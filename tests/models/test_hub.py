@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 from pathlib import Path
@@ -322,3 +323,7 @@ def test_the_weights_folder_without_a_setting(monkeypatch, tmp_path: Path) -> No
     monkeypatch.delenv("POINTCOC_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert hub.pretrained_folder("coc_tiny") == tmp_path / ".cache" / "pointcoc" / "coc_tiny"
+
+
+def test_help_shows_the_arguments_of_the_network() -> None:
+    assert list(inspect.signature(ContextClusterNet).parameters) == ["config"]
