@@ -20,7 +20,7 @@ WRAPPERS = ("state_dict", "state_dict_ema", "model", "net")
 PREFIXES = ("module.", "backbone.")
 MOST_SHOWN = 6
 # Training scripts of timm's kind, the authors' too, store their options; reading those runs no code.
-HARMLESS = [argparse.Namespace]
+HARMLESS: list[Any] = [argparse.Namespace]
 UNREADABLE = (  # what the readers raise on truncated files
     safetensors.SafetensorError,
     zipfile.BadZipFile,
