@@ -60,6 +60,11 @@ class PointSet:
         return None if self.grid is None else _per_set(self.grid, self.num_sets)
 
     @property
+    def promised_size(self) -> int | None:
+        """Number of points of every set if `grid` or `size` promises one, else None."""
+        return self.size if self.lattice is None else num_sites(self.lattice)
+
+    @property
     def num_points(self) -> int:
         """Number of points of all sets, N."""
         return self.x.shape[0]
@@ -78,6 +83,8 @@ class PointSet:
     def batch(self) -> Tensor:
         """Set of each point, shape (N,)."""
         sets = torch.arange(self.num_sets, device=self.ptr.device)
+        if self.promised_size is not None:
+            return sets[:, None].expand(-1, self.promised_size).flatten()
         return torch.repeat_interleave(sets, self.counts, output_size=self.num_points)
 
     def take(self, index: Tensor) -> PointSet:

@@ -6,11 +6,24 @@ import pytest
 import torch
 from set_samples import clouds
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 from pointcoc import ContextClusterNet, PointSet, image_to_points
 from pointcoc.geometry import Segments, segment_mean
 
 BACKENDS = ("eager", "aot_eager")
+SMALL = {
+    "depths": (1, 1),
+    "dims": 8,
+    "heads": 2,
+    "head_dims": 4,
+    "mlp_ratios": 2,
+    "strides": 2,
+    "regions": (2, 1),
+    "neighbors": 3,
+    "centers": 2,
+    "center_neighbors": 8,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -61,19 +74,7 @@ def test_images_become_points(backend: str) -> None:
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_image_network_is_one_graph(backend: str, size: int, checkpointing: bool) -> None:
     torch.manual_seed(0)
-    small = {
-        "depths": (1, 1),
-        "dims": 8,
-        "heads": 2,
-        "head_dims": 4,
-        "mlp_ratios": 2,
-        "strides": 2,
-        "regions": (2, 1),
-        "neighbors": 3,
-        "centers": 2,
-        "center_neighbors": 8,
-    }
-    net = ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1, **small).double()
+    net = ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1, **SMALL).double()
     net.set_grad_checkpointing(checkpointing)
     images = torch.rand(2, 1, size, size, dtype=torch.float64)
     logits = net(images)
@@ -85,9 +86,9 @@ def test_an_image_network_is_one_graph(backend: str, size: int, checkpointing: b
 
 
 def test_a_size_is_compiled_once() -> None:
-    net = ContextClusterNet.from_preset("coc_nano", depths=1, num_classes=3).eval()
-    counter = torch._dynamo.testing.CompileCounter()
-    compiled = torch.compile(net, fullgraph=True, backend=counter)
+    net = ContextClusterNet.from_preset("coc_nano", **SMALL, num_classes=3).eval()
+    counter = CompileCounter()
+    compiled = torch.compile(net, fullgraph=True, backend=counter, dynamic=False)
     with torch.no_grad():
         for size in (24, 17, 24, 17):
             compiled(torch.rand(2, 3, size, size))
@@ -96,7 +97,7 @@ def test_a_size_is_compiled_once() -> None:
 
 
 def test_a_list_of_images_is_one_graph() -> None:
-    net = ContextClusterNet.from_preset("coc_nano", depths=1, num_classes=3).eval()
+    net = ContextClusterNet.from_preset("coc_nano", **SMALL, num_classes=3).eval()
     images = [torch.rand(3, 9, 12), torch.rand(3, 17, 8)]
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="eager")(images), net(images))

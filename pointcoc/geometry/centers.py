@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.sampling import farthest_points
-from pointcoc.geometry.segments import Segments, scatter_sum
+from pointcoc.geometry.segments import Segments, scatter_sum, spread
 from pointcoc.pointset import counts_to_ptr
 
 
@@ -110,7 +110,7 @@ def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: i
     chosen = farthest_points(pos, segments, num, backend)
     proposals = Segments.equal(segments.num, num, pos.device)
     index = knn_segments(pos, segments, pos.index_select(0, chosen), proposals, neighbors, backend)
-    column = torch.where(index < 0, size, index - segments.ptr[:-1].repeat_interleave(num)[:, None])
+    column = torch.where(index < 0, size, index - spread(segments.ptr[:-1], proposals)[:, None])
     table = torch.zeros(column.shape[0], size + 1, dtype=torch.bool, device=pos.device)
     table = table.scatter(1, column, torch.ones_like(column, dtype=torch.bool))[:, :size].unflatten(0, (-1, num))
     return torch.nn.functional.pad(table & distinct_rows(table, pos)[..., None], (0, 0, 0, centers - num))

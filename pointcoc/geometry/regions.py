@@ -234,17 +234,14 @@ def cell_regions(points: PointSet, counts: int | None, window: int | None, cente
         centers: proposals per axis.
     """
     cells = _Cells(points, counts, window)
-    column = torch.arange(points.num_points, device=points.pos.device) - cells.segments.ptr[cells.segments.index]
-    site = cells.start[cells.segments.index] + _unravel(column, cells.edge[cells.segments.index])
-    of_set = cells.set[cells.segments.index]
-    assert points.sizes is not None
-    order = _ravel(site, points.sizes[of_set]) + points.ptr[of_set]
-    inverse = torch.empty_like(order).index_copy(0, order, torch.arange(points.num_points, device=order.device))
+    row = torch.arange(points.num_points, device=points.pos.device)
+    order = torch.empty_like(row).index_copy(0, cells.place, row)
+    index, column = cells.region.index_select(0, order), cells.column.index_select(0, order)
     padded = UniformRegions(
         Segments.equal(cells.num, cells.longest, order.device), _cell_members(cells.edge, cells.longest, centers)
     )
-    row = cells.segments.index * cells.longest + column
-    return PaddedRegions(cells.segments, padded, row, IndexOrder(order, inverse))
+    segments = Segments(counts_to_ptr(cells.edge.prod(1)), index, None)
+    return PaddedRegions(segments, padded, index * cells.longest + column, IndexOrder(order, cells.place))
 
 
 def lattice_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> Regions:
@@ -334,23 +331,50 @@ def _cloud_cells(
 
 
 class _Cells:
-    """The cells of complete lattices: their number, sets, first sites and edges, as closed forms of the sizes."""
+    """The cells of complete lattices, and the cell of each site, as closed forms of the sizes.
+
+    `edge` (R, D) holds the sites per axis of each cell, `region` (N,) the cell of each site, `column` (N,) its number
+    within the cell in row order, and `place` (N,) its row in region order.
+    """
 
     def __init__(self, points: PointSet, counts: int | None, window: int | None):
-        sizes, device = points.sizes, points.pos.device
+        sizes, sets = points.sizes, Segments.of(points)
         assert sizes is not None
         cells = sizes.clamp(max=counts) if window is None else (sizes + window - 1) // window
         self.num, self.longest = _cell_numbers(points, counts, window)
         ptr = counts_to_ptr(cells.prod(1))
-        sets = torch.arange(points.num_sets, device=device)
-        self.set = sets.repeat_interleave(cells.prod(1), output_size=self.num)
-        cell = _unravel(torch.arange(self.num, device=device) - ptr[self.set], cells[self.set])
-        self.start = _cell_start(cell, cells[self.set], sizes[self.set], window)
-        self.edge = _cell_start(cell + 1, cells[self.set], sizes[self.set], window) - self.start
-        areas = self.edge.prod(1)
-        regions = torch.arange(self.num, device=device)
-        index = regions.repeat_interleave(areas, output_size=points.num_points)
-        self.segments = Segments(counts_to_ptr(areas), index, None)
+        of_set = Segments.equal(sets.num, self.num // sets.num, ptr.device) if sets.size is not None else None
+        if of_set is None:
+            numbers = torch.arange(sets.num, device=ptr.device)
+            of_set = Segments(ptr, numbers.repeat_interleave(cells.prod(1), output_size=self.num), None)
+        self.edge = _cell_edges(of_set, cells, sizes, window)
+        size, cells, site = spread(sizes, sets), spread(cells, sets), points.pos.long()
+        cell = site * cells // size if window is None else site // window
+        start, edge = _cell_bounds(cell, cells, size, window)
+        self.region = _ravel(cell, cells) + spread(ptr[:-1], sets)
+        self.column = _ravel(site - start, edge)
+        self.place = spread(points.ptr[:-1], sets) + _sites_before(start, edge, size) + self.column
+
+
+def _cell_edges(of_set: Segments, cells: Tensor, sizes: Tensor, window: int | None) -> Tensor:
+    """Sites per axis of all cells, (R, D); segment b holds the cells of set b."""
+    number = torch.arange(of_set.index.shape[0], device=cells.device) - spread(of_set.ptr[:-1], of_set)
+    cells, sizes = spread(cells, of_set), spread(sizes, of_set)
+    return _cell_bounds(_unravel(number, cells), cells, sizes, window)[1]
+
+
+def _cell_bounds(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
+    """First site of a cell, and its sites per axis."""
+    start = _cell_start(cell, cells, sizes, window)
+    return start, _cell_start(cell + 1, cells, sizes, window) - start
+
+
+def _sites_before(start: Tensor, edge: Tensor, sizes: Tensor) -> Tensor:
+    """Sites in the cells of the same set that come before a cell, (N, D) each to (N,)."""
+    before = torch.zeros_like(start[:, 0])
+    for axis in range(start.shape[1]):  # those that differ first on this axis
+        before = before + edge[:, :axis].prod(1) * start[:, axis] * sizes[:, axis + 1 :].prod(1)
+    return before
 
 
 def _cell_numbers(points: PointSet, counts: int | None, window: int | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
-from pointcoc.pointset import PointSet, num_sites
+from pointcoc.pointset import PointSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +36,8 @@ class Segments:
     @classmethod
     def of(cls, points: PointSet) -> Segments:
         """Make segments of the sets of a PointSet; waits for the device unless it promises `grid` or `size`."""
-        if points.lattice is not None or points.size is not None:
-            size = num_sites(points.lattice) if points.lattice is not None else points.size
-            assert size is not None
-            return cls.equal(points.num_sets, size, points.pos.device)
+        if points.promised_size is not None:
+            return cls.equal(points.num_sets, points.promised_size, points.pos.device)
         if points.grid is not None:
             return cls(points.ptr, points.batch, None)
         return cls.from_ptr(points.ptr)
@@ -48,7 +46,7 @@ class Segments:
     def equal(cls, num: int, size: int, device: torch.device) -> Segments:
         """Make `num` segments of `size` rows each; never waits for the device."""
         ptr = torch.arange(num + 1, device=device) * size
-        index = torch.arange(num, device=device).repeat_interleave(size, output_size=num * size)
+        index = torch.arange(num, device=device)[:, None].expand(-1, size).flatten()
         return cls(ptr, index, size)
 
     @property
@@ -98,7 +96,7 @@ def scatter_sum(values: Tensor, index: Tensor, num: int) -> Tensor:
 def spread(values: Tensor, segments: Segments) -> Tensor:
     """Give each row the value of its segment: (S, ...) to (N, ...)."""
     if segments.size is not None:
-        return values.repeat_interleave(segments.size, 0, output_size=segments.num * segments.size)
+        return values[:, None].expand(-1, segments.size, *values.shape[1:]).flatten(0, 1)
     return values.index_select(0, segments.index)
 
 
