@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pointcoc.export import FORMATS, OUTPUTS, ExportForm, export_network
 from pointcoc.models import PRESETS, ContextClusterNet
@@ -106,7 +107,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _export(options: argparse.Namespace) -> None:
-    if options.source in PRESETS:
+    if options.source in PRESETS and not Path(options.source).is_dir():
         net = ContextClusterNet.from_preset(options.source, pretrained=True)
     else:
         net = ContextClusterNet.from_pretrained(options.source)

@@ -18,12 +18,27 @@ import torch
 NAMES = ("torch_scatter", "torch_cluster")
 
 
-def extension(name: str) -> ModuleType | None:
-    """Return the optional package, or None where it is not installed, disabled, or a graph is being traced."""
+def extension(name: str, device: torch.device | None = None) -> ModuleType | None:
+    """Return the optional package, or None where it cannot be used.
+
+    Args:
+        name: "torch_scatter" or "torch_cluster".
+        device: where the tensors are; a package that was built without CUDA is of no use on a GPU.
+
+    Returns:
+        None where it is not installed or disabled, a graph is being traced, or it was not built for the device.
+    """
     assert name in NAMES, name
     if torch.compiler.is_compiling() or _is_disabled(name):
         return None
-    return _load(name)
+    module = _load(name)
+    return None if module is None or not _serves(name, device) else module
+
+
+def _serves(name: str, device: torch.device | None) -> bool:
+    if device is None or device.type == "cpu":
+        return True
+    return device.type == "cuda" and getattr(torch.ops, name).cuda_version() != -1
 
 
 def why_not(name: str) -> str | None:

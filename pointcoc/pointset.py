@@ -157,10 +157,11 @@ class PointSet:
         """Check values and return self; waits for the device.
 
         Raises:
-            ValueError: if `ptr` does not run from 0 to N, there is no set, a coordinate is not finite, or a lattice
-                site is outside its lattice, not an integer, or there twice.
+            ValueError: if `ptr` does not run from 0 to N, there is no set, `size` or `grid` promises what is not so, a
+                coordinate is not finite, or a lattice site is outside its lattice, not an integer, or there twice.
         """
         _check_ptr(self.ptr, self.num_points)
+        _check_promises(self)
         _check_finite("pos", self.pos, self.batch)
         if self.sizes is not None:
             _check_sites(self)
@@ -179,7 +180,10 @@ class PointSet:
         """
         pos = getattr(data, "pos", None)
         if not isinstance(pos, Tensor):
-            raise ValueError(f"data has no tensor `pos`; it has {_keys(data)}")
+            raise ValueError(
+                f"data has no tensor `pos`; it has {_keys(data)}. Networks read a tensor, a list of images, a "
+                "PointSet, or torch_geometric data"
+            )
         x = getattr(data, "x", None)
         pos = pos if pos.dtype in (torch.float32, torch.float64) else pos.float()
         ptr = _pyg_ptr(data, pos)
@@ -417,6 +421,15 @@ def _check_ptr(ptr: Tensor, num_points: int) -> None:
         raise ValueError(f"ptr must run from 0 to the number of points {num_points}, got {bounds[0]} to {bounds[-1]}")
     if any(end < begin for begin, end in itertools.pairwise(bounds)):
         raise ValueError(f"ptr must not decrease, got {bounds}")
+
+
+def _check_promises(points: PointSet) -> None:
+    if points.promised_size is not None and bool((points.counts != points.promised_size).any()):
+        raise ValueError(f"every set is promised to have {points.promised_size} points, got {points.counts.tolist()}")
+    if points.sizes is not None and points.lattices is not None:
+        lattices = [list(one) for one in points.lattices]
+        if points.sizes.tolist() != lattices:
+            raise ValueError(f"grid promises lattices {lattices}, but sizes are {points.sizes.tolist()}")
 
 
 def _check_finite(name: str, value: Tensor, batch: Tensor) -> None:

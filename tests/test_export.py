@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pointcoc import ContextClusterNet
 from pointcoc.export import ExportForm, even_side, export_network, export_program, smallest_side
-from pointcoc.models import PRESETS, preset
+from pointcoc.models import PRESETS, PointMLPCoC, preset
+from pointcoc.models.timm_adapter import ContextClusterModel
 
 TWO = {"depths": (1, 1), "dims": (16, 24), "heads": 2, "head_dims": 8, "mlp_ratios": 2.0, "num_classes": 5}
 SMALL = TWO | {"strides": 2, "neighbors": 3, "regions": (4, 2), "centers": 2, "center_neighbors": 8}
@@ -71,6 +72,19 @@ def test_clouds_of_a_fixed_number_of_points(tmp_path: Path) -> None:
         with torch.no_grad():
             assert_same(loaded(clouds), [net(clouds)])
             assert_same(loaded(clouds.flip(1)), [net(clouds)])
+
+
+@pytest.mark.parametrize("output", ["logits", "stages"])
+def test_the_timm_form_of_a_network(output: str) -> None:
+    adapter = ContextClusterModel(image_net().config).double().eval()
+    form = ExportForm(adapter, output)
+    with torch.no_grad():
+        found = form(images(2, 12, 12))
+        expected = adapter(images(2, 12, 12))
+    if output == "logits":
+        assert_same(found, [expected])
+    else:
+        assert [one.shape for one in found] == [(2, 16, 6, 6), (2, 24, 3, 3)]
 
 
 def test_names_of_outputs() -> None:
@@ -169,7 +183,17 @@ def test_training_networks_and_missing_packages_are_named(monkeypatch, tmp_path:
         export_network(image_net(), tmp_path / "net.onnx", size=(8, 8))
 
 
+def test_kinds_and_folders_that_cannot_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="net must be a ContextClusterNet, got PointMLPCoC, which cannot be exported"):
+        export_network(PointMLPCoC.from_preset("pointmlp_coc"), tmp_path / "net.pt2", num_points=256)
+    with pytest.raises(FileNotFoundError, match=r"folder .*nowhere of path does not exist; make it first"):
+        export_network(image_net(), tmp_path / "nowhere" / "net.pt2", size=(8, 8))
+    pytest.importorskip("onnxscript")
+    with pytest.raises(ValueError, match=r"read float32 and float16, got torch\.float64; call net\.float\(\) first"):
+        export_network(image_net(), tmp_path / "net.onnx", size=(8, 8))
+
+
 def test_onnx_of_other_sizes_needs_even_sides(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     with pytest.raises(ValueError, match=r"multiples of 8, also for size, got \(20, 13\)"):
-        export_network(image_net(), tmp_path / "net.onnx", size=(20, 13), dynamic=True)
+        export_network(image_net(torch.float32), tmp_path / "net.onnx", size=(20, 13), dynamic=True)

@@ -403,6 +403,15 @@ def test_a_promise_has_a_lattice_for_each_set() -> None:
         replace(two, grid=((2, 2),))
 
 
+def test_promises_that_are_not_kept_are_named() -> None:
+    three = replace(clouds(4, 4), ptr=torch.tensor([0, 3, 8]), size=4)
+    with pytest.raises(ValueError, match=r"every set is promised to have 4 points, got \[3, 5\]"):
+        three.validate()
+    square = pixels((2, 2))
+    with pytest.raises(ValueError, match=r"grid promises lattices \[\[2, 2\]\], but sizes are \[\[2, 3\]\]"):
+        replace(square, sizes=torch.tensor([[2, 3]])).validate()
+
+
 def test_clouds_of_one_size() -> None:
     batch = torch.rand(3, 4, 6)
     points = cloud_to_points(batch).validate()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pointcoc.models import ContextClusterNet, NetworkConfig
 
 FORMATS = (".pt2", ".onnx")
+ONNX_DTYPES = (torch.float32, torch.float16)
 OUTPUTS = ("logits", "stages", "assignments")
 
 
@@ -42,10 +43,11 @@ class ExportForm(nn.Module):
 
     def forward(self, input: Tensor) -> tuple[Any, ...]:
         """Map images (B, C, H, W) or clouds (B, N, C) to the outputs."""
+        # Of the class itself: the timm form of a network overrides these methods.
         if self.output == "stages":
-            return tuple(self.net.forward_intermediates(input))
+            return tuple(ContextClusterNet.forward_intermediates(self.net, input))
         _, features, assigned, _ = self.net._run(input, None)
-        logits = self.net.forward_head(features)
+        logits = ContextClusterNet.forward_head(self.net, features)
         if self.output == "logits":
             return (logits,)
         return (logits, *[block.center for stage in assigned for block in stage])
@@ -76,11 +78,15 @@ def export_network(
 
     Raises:
         ValueError: if the network or an option cannot be exported; the message says what to do.
+        FileNotFoundError: if the folder of `path` does not exist.
         ImportError: if a package that ONNX needs is not installed.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"path must end with {' or '.join(FORMATS)}, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {path.parent} of path does not exist; make it first")
+    _check_kind(net)
     example = example_input(net, size, num_points)
     if path.suffix == ".onnx":
         _write_onnx(net, path, example, dynamic, output)
@@ -159,7 +165,13 @@ def _tiled_sides(config: NetworkConfig) -> list[int]:
     return [stride * tile for stride, tile in zip(strides, tiles, strict=True)]
 
 
+def _check_kind(net: Any) -> None:
+    if not isinstance(net, ContextClusterNet):
+        raise ValueError(f"net must be a ContextClusterNet, got {type(net).__name__}, which cannot be exported")
+
+
 def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
+    _check_kind(net)
     config = net.config
     if output not in OUTPUTS:
         raise ValueError(f"unknown output {output!r}; choose from {', '.join(OUTPUTS)}")
@@ -187,6 +199,8 @@ def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bo
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"writing ONNX needs {' and '.join(missing)}: pip install 'pointcoc[onnx]'")
+    if example.dtype not in ONNX_DTYPES:
+        raise ValueError(f"ONNX runtimes read float32 and float16, got {example.dtype}; call net.float() first")
     multiple = even_side(net.config) if dynamic else 1
     if dynamic and any(side % multiple for side in example.shape[2:]):
         raise ValueError(

@@ -86,19 +86,20 @@ def knn_segments(
     """Find the k nearest points; as `knn`, with the sets as segments."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    if choose_backend(backend) == "torch_cluster":
+    if choose_backend(backend, pos.device) == "torch_cluster":
         return _knn_torch_cluster(pos, sets, query, query_sets, k)
     return _knn_torch(pos, sets, query, query_sets, k)
 
 
-def choose_backend(backend: str) -> str:
-    """Resolve "auto" and refuse what cannot be used; returns "torch" or "torch_cluster"."""
+def choose_backend(backend: str, device: torch.device | None = None) -> str:
+    """Resolve "auto" and refuse what cannot be used on a device; returns "torch" or "torch_cluster"."""
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
-    if backend == "torch_cluster" and extension("torch_cluster") is None:
-        raise ValueError(f"backend 'torch_cluster' cannot be used: {why_not('torch_cluster')}")
+    if backend == "torch_cluster" and extension("torch_cluster", device) is None:
+        reason = why_not("torch_cluster") or f"torch_cluster was not built for tensors on {device}"
+        raise ValueError(f"backend 'torch_cluster' cannot be used: {reason}")
     if backend == "auto":
-        return "torch" if extension("torch_cluster") is None else "torch_cluster"
+        return "torch" if extension("torch_cluster", device) is None else "torch_cluster"
     return backend
 
 

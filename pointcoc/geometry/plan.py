@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode as get_mode
 
 from pointcoc.geometry.neighbors import knn_segments, lattice_reduce
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
@@ -102,6 +103,21 @@ class NetworkPlan:
     order: Tensor | None
     stages: tuple[StagePlan, ...]
 
+    def check(self, points: PointSet) -> None:
+        """Raise ValueError if the plan was made for points of other number or lattices; never waits for the device."""
+        first = self.stages[0]
+        if self.order is not None:
+            planned, given = f"{self.order.shape[0]} points", f"{points.num_points} points"
+        elif first.source_grid is not None:
+            planned = f"{first.sets.num} complete lattices {first.source_grid}"
+            given = f"{points.num_sets} complete lattices {points.lattice}"
+        else:
+            assert first.canvas is not None
+            planned = f"{first.canvas.row.shape[0]} sites of lattices of several sizes"
+            given = f"{points.num_points} sites of lattices of {'no' if points.grid is None else 'several'} sizes"
+        if (planned != given) or (self.order is not None and first.sets.num != points.num_sets):
+            raise ValueError(f"plan was made for other points: for {planned} in {first.sets.num} sets, got {given}")
+
     def to(self, device: torch.device | str) -> NetworkPlan:
         """Move to a device, for plans made in the workers of a data loader."""
         order = None if self.order is None else self.order.to(device)
@@ -122,8 +138,13 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
     """
     on_lattice = stages[0].anchors == "lattice"
     if on_lattice and points.grid is not None:
-        make = _make_grid_plan if torch.compiler.is_compiling() else _cached_grid_plan
+        # Sizes of a mixed batch hardly come again, and what tracing tools make is no tensor to keep.
+        is_kept = points.lattice is not None and not torch.compiler.is_compiling() and get_mode() is None
+        make = _cached_grid_plan if is_kept else _make_grid_plan
         return make(points.grid, points.num_sets, tuple(stages), points.x.device, points.pos.dtype)
+    if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
+        with torch.inference_mode(False):  # a plan made during inference must serve training too
+            return make_plan(_clone(points), stages, backend)
     if not torch.compiler.is_compiling():
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
@@ -134,6 +155,13 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
         plans.append(plan)
         level = plan.anchors
     return NetworkPlan(order, tuple(plans))
+
+
+def _clone(points: PointSet) -> PointSet:
+    """The positions of points as tensors that were not made in inference mode."""
+    sizes = None if points.sizes is None else points.sizes.clone()
+    x = points.x.new_empty(points.num_points, 0)
+    return PointSet(x, points.pos.clone(), points.ptr.clone(), sizes, points.grid, points.size)
 
 
 def _make_grid_plan(

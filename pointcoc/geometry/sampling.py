@@ -64,7 +64,7 @@ def farthest_points(
     first = _start_points(pos, segments) if start == "mean" else segments.ptr[:-1]
     if backend == "auto" and not pos.is_cuda:
         backend = "torch"
-    if choose_backend(backend) == "torch_cluster":
+    if choose_backend(backend, pos.device) == "torch_cluster":
         return _fps_torch_cluster(pos, segments, num, first)
     return _fps_torch(pos, segments, num, first)
 

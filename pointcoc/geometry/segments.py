@@ -76,16 +76,20 @@ def segment_sum(values: Tensor, segments: Segments) -> Tensor:
     """
     if segments.size is not None:
         return values.unflatten(0, (segments.num, segments.size)).sum(1)
-    scatter = extension("torch_scatter")
+    scatter = extension("torch_scatter", values.device)
     if scatter is not None:
         return scatter.segment_csr(values, segments.ptr, reduce="sum")
     return scatter_sum(values, segments.index, segments.num)
 
 
 def segment_mean(values: Tensor, segments: Segments) -> Tensor:
-    """Average the rows of each segment, shape (S, ...); zeros for a segment without rows."""
-    counts = segments.counts.clamp(min=1).to(values.dtype)
-    return segment_sum(values, segments) / counts.view(-1, *[1] * (values.ndim - 1))
+    """Average the rows of each segment, shape (S, ...); zeros for a segment without rows.
+
+    Half precision cannot hold the sum or the number of many rows: it is averaged in float32.
+    """
+    exact = values.to(torch.promote_types(values.dtype, torch.float32))
+    counts = segments.counts.clamp(min=1).to(exact.dtype)
+    return (segment_sum(exact, segments) / counts.view(-1, *[1] * (values.ndim - 1))).to(values.dtype)
 
 
 def scatter_sum(values: Tensor, index: Tensor, num: int) -> Tensor:

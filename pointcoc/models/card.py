@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from huggingface_hub import ModelCardData
@@ -57,9 +57,17 @@ class WeightsInfo:
     transform: ImageTransform | None = None
 
 
+STARTED = "started from, and changed since: "
 OFFICIAL_WEIGHTS = WeightsInfo(
     license="apache-2.0", source=f"the authors' code and checkpoints, {DOWNLOADS}", transform=ImageTransform()
 )
+
+
+def changed(info: WeightsInfo) -> WeightsInfo:
+    """Return what is known of weights after a part of them was replaced: they only started from their source."""
+    if info.source is None or info.source.startswith(STARTED):
+        return info
+    return replace(info, source=STARTED + info.source)
 
 
 def preset_name(config: NetworkConfig) -> str | None:

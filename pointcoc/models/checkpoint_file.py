@@ -16,7 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-WRAPPERS = ("state_dict", "state_dict_ema", "model", "net")
+# Of a file that holds both, the moving average is taken, as timm does.
+WRAPPERS = ("state_dict_ema", "state_dict", "model", "net")
 PREFIXES = ("module.", "backbone.")
 MOST_SHOWN = 6
 # Training scripts of timm's kind, the authors' too, store their options; reading those runs no code.
@@ -68,7 +69,9 @@ def unwrap(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
             break
-    state = {_strip(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    state = {
+        _strip(name): value for name, value in loaded.items() if isinstance(value, Tensor) and isinstance(name, str)
+    }
     if not state:
         raise ValueError(f"checkpoint holds no tensors, only {sorted(map(str, loaded))[:MOST_SHOWN]}")
     return state

@@ -17,7 +17,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from pointcoc.models.card import OFFICIAL_PRESETS, WeightsInfo, config_to_json, model_card, preset_name
 from pointcoc.models.checkpoint_file import load_checkpoint
 from pointcoc.models.config import NetworkConfig
-from pointcoc.models.official_weights import DOWNLOADS, adapt_in_channels
+from pointcoc.models.official_weights import DOWNLOADS, adapt_in_channels, expected_shapes
 from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.weights_folder import CONFIG, WEIGHTS, build, check_state, find_file, override, read_config
 
@@ -130,6 +130,8 @@ class HubMixin(PyTorchModelHubMixin, tags=["context-clusters"], library_name="po
         return ModelCard(model_card(self.config, self.weights_info, num_parameters, data))
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        if {name: tuple(value.shape) for name, value in self.state_dict().items()} != expected_shapes(self.config):  # type: ignore[attr-defined]
+            raise ValueError("the network was pruned or changed: its tensors are not those of its config, save none")
         tensors = {name: value.detach().contiguous() for name, value in self.state_dict().items()}  # type: ignore[attr-defined]
         # Another name first: tensors of a file that is being read are that file, mapped into memory.
         temporary = save_directory / f"{WEIGHTS}.temporary"

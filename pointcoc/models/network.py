@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
 from pointcoc.geometry.regions import IndexOrder, TileOrder
-from pointcoc.models.card import OFFICIAL_WEIGHTS
+from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
@@ -208,6 +208,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         self.config = self.config.replace(num_classes=num_classes)
         self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
         self.head.apply(_init_linear)
+        self.weights_info = changed(self.weights_info)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of each block again in backward instead of keeping it: less memory, about a third slower.
@@ -230,7 +231,10 @@ class ContextClusterNet(nn.Module, HubMixin):
     ) -> tuple[list[PointSet], PointSet, list[list[Assignment]], NetworkPlan]:
         """Return the output of each stage, the last one normalized, the assignments of each stage, and the plan."""
         points = self._points(input)
-        plan = make_plan(points, self.config.geometry) if plan is None else plan
+        if plan is None:
+            plan = make_plan(points, self.config.geometry)
+        else:
+            plan.check(points)
         x = points.x if plan.order is None else points.x.index_select(0, plan.order)
         outputs, assignments = [], []
         for s, stage in enumerate(plan.stages):

@@ -142,6 +142,10 @@ def best_preset(state: Mapping[str, Tensor], **overrides: Any) -> str:
 def check_dialect(state: Mapping[str, Tensor], normalizer: str) -> None:
     """Raise ValueError if names are not official ones, or those of 2023 without normalizer "count"."""
     dialect = find_dialect(state)
+    if "embedding.net.0.weight" in state:
+        raise ValueError(
+            "checkpoint is one of the authors' network for point clouds: load it with PointMLPCoC.from_official"
+        )
     if dialect is None:
         raise ValueError(
             "checkpoint speaks no official dialect: expected names such as patch_embed.proj.weight and "

@@ -69,6 +69,8 @@ def preset(name: str, **overrides: Any) -> NetworkConfig:
     Raises:
         ValueError: if the preset or a field is unknown.
     """
+    if name == "pointmlp_coc":
+        raise ValueError("preset 'pointmlp_coc' is that of another network: PointMLPCoC.from_preset('pointmlp_coc')")
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
     return PRESETS[name].replace(**overrides)

@@ -23,7 +23,8 @@ def ragged(
     f: Tensor, v: Tensor, regions: Regions, alpha: Tensor, beta: Tensor, options: ClusterOptions
 ) -> tuple[Tensor, Assignment]:
     """Cluster points; see `context_cluster`. Uniform regions are read as lists."""
-    lists = regions.ragged()
+    lists, dtype = regions.ragged(), v.dtype
+    v = v.to(torch.promote_types(dtype, torch.float32))  # sums over many points in half precision stop growing
     alpha, beta = alpha.to(f.dtype), beta.to(f.dtype)
     count = lists.member_counts.clamp(min=1)[:, None, None]
     center_f, center_v = _member_sum(f, lists) / count.to(f.dtype), _member_sum(v, lists) / count.to(v.dtype)
@@ -32,7 +33,7 @@ def ragged(
         cluster.assign(center_f, f)
         center_f = cluster.aggregate(f, center_f, "similarity")
     assignment = cluster.assign(center_f, f)
-    return cluster.dispatch(cluster.aggregate(v, center_v, options.normalizer)), assignment
+    return cluster.dispatch(cluster.aggregate(v, center_v, options.normalizer)).to(dtype), assignment
 
 
 def _member_sum(x: Tensor, regions: RaggedRegions) -> Tensor:

@@ -47,12 +47,44 @@ def test_complete_lattices_of_several_sizes_have_the_plan_of_their_points(window
     assert fast.order is None
     assert [one.canvas.grid for one in fast.stages] == [(8, 9), (4, 5)]
     assert [one.neighbors for one in fast.stages] == [one.source_grid for one in fast.stages] == [None, None]
-    assert make_plan(points, stages) is fast
+    assert make_plan(points, stages) is not fast  # sizes of a mixed batch hardly come again
 
 
 def test_plans_of_complete_lattices_are_kept() -> None:
     assert make_plan(pixels((6, 4)), LATTICE) is make_plan(pixels((6, 4), seed=1), LATTICE)
     assert make_plan(pixels((6, 4)), LATTICE) is not make_plan(pixels((4, 6)), LATTICE)
+
+
+def test_plans_made_by_tracing_tools_are_not_kept() -> None:
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    points = pixels((12, 6))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(make_plan(points, LATTICE).stages[0].anchors.pos, FakeTensor)
+    assert not isinstance(make_plan(points, LATTICE).stages[0].anchors.pos, FakeTensor)
+
+
+@pytest.mark.parametrize("points", [clouds(9, 9), clouds(9, 4), HOLES], ids=["equal", "cloud", "holes"])
+def test_a_plan_of_unordered_points_made_in_inference_serves_training(points: PointSet) -> None:
+    with torch.inference_mode():
+        plan = make_plan(points.with_x(points.x.clone()), LATTICE if points.sizes is not None else CLOUD)
+    tensors = [plan.order, plan.stages[1].neighbors, plan.stages[1].sets.index, plan.stages[1].regions.segments.index]
+    assert not any(one.is_inference() for one in tensors)
+
+
+def test_a_plan_of_other_points_is_refused() -> None:
+    points, other = pixels((4, 4), (4, 4)), pixels((2, 8), (2, 8))
+    plan = make_plan(points, LATTICE)
+    plan.check(points)
+    for wrong in (other, without_promise(points), pixels((4, 4))):
+        with pytest.raises(ValueError, match=r"plan was made for other points: for 2 complete lattices \(4, 4\)"):
+            plan.check(wrong)
+    with pytest.raises(ValueError, match="plan was made for other points: for 14 points in 2 sets, got 13 points"):
+        make_plan(clouds(9, 5), CLOUD).check(clouds(9, 4))
+    mixed = make_plan(pixels((4, 4), (2, 2)), LATTICE)
+    mixed.check(pixels((4, 4), (2, 2)))
+    with pytest.raises(ValueError, match="plan was made for other points: for 20 sites of lattices of several sizes"):
+        mixed.check(without_promise(pixels((4, 4), (2, 2))))
 
 
 def test_a_plan_made_in_inference_serves_training() -> None:

@@ -81,3 +81,11 @@ def test_extremes_on_paper() -> None:
     assert segment_extreme(values, UNEVEN, "amin").tolist() == [[1, -5], [0, 0], [-4, 0]]
     assert segment_extreme(values, UNEVEN, "amax").tolist() == [[3, -1], [0, 0], [2, 7]]
     assert segment_extreme(torch.tensor([[5], [3]]), Segments.from_ptr(torch.tensor([0, 2])), "amin").tolist() == [[3]]
+
+
+def test_means_of_many_rows_in_half_precision() -> None:
+    values = torch.ones(140_000, 1, dtype=torch.float16)
+    mean = segment_mean(values, Segments.from_ptr(torch.tensor([0, 70_000, 140_000])))
+    assert mean.dtype == torch.float16
+    assert mean.tolist() == [[1], [1]]
+    assert segment_mean(values, Segments.from_ptr(torch.tensor([0, 100_000, 140_000]))).tolist() == [[1], [1]]

@@ -55,3 +55,10 @@ def test_the_reason_of_torch_names_what_it_refused(tmp_path: Path) -> None:
     torch.save({"args": SimpleNamespace()}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"torch says: Unsupported .*types\.SimpleNamespace"):
         load_checkpoint(tmp_path / "x.pth")
+
+
+def test_the_moving_average_is_taken_where_there_are_both() -> None:
+    both = {"state_dict": {"w": torch.zeros(1)}, "state_dict_ema": {"w": torch.ones(1)}}
+    assert unwrap(both)["w"].item() == 1
+    with pytest.raises(ValueError, match="checkpoint holds no tensors"):
+        unwrap({0: torch.ones(3)})

@@ -327,3 +327,19 @@ def test_the_weights_folder_without_a_setting(monkeypatch, tmp_path: Path) -> No
 
 def test_help_shows_the_arguments_of_the_network() -> None:
     assert list(inspect.signature(ContextClusterNet).parameters) == ["config"]
+
+
+def test_a_card_does_not_pass_changed_weights_off_as_those_of_the_source(tmp_path: Path) -> None:
+    net = ContextClusterNet.from_preset("coc_nano", depths=1)
+    net.weights_info = WeightsInfo(source="somebody's weights")
+    for num_classes in (3, 4):
+        net.reset_classifier(num_classes)
+    assert net.weights_info.source == "started from, and changed since: somebody's weights"
+
+
+def test_a_network_with_other_tensors_is_not_saved(tmp_path: Path) -> None:
+    net = ContextClusterNet.from_preset("coc_nano", depths=1)
+    net.head = torch.nn.Identity()
+    with pytest.raises(ValueError, match="its tensors are not those of its config"):
+        net.save_pretrained(tmp_path / "net")
+    assert not list(tmp_path.rglob("*.*"))

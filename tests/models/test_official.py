@@ -404,3 +404,10 @@ def test_the_same_number_of_channels_changes_nothing() -> None:
 def test_channels_that_cannot_be_adapted(shape: tuple[int, ...], in_channels: int) -> None:
     with pytest.raises(ValueError, match=r"weight must have shape \(out, channels \+ 2, height, width\)"):
         adapt_in_channels(torch.zeros(shape), in_channels)
+
+
+def test_the_networks_of_the_authors_point_to_each_other() -> None:
+    with pytest.raises(ValueError, match=r"load it with PointMLPCoC\.from_official"):
+        ContextClusterNet.from_official({"embedding.net.0.weight": torch.zeros(64, 3, 1)}, preset="coc_tiny")
+    with pytest.raises(ValueError, match=r"PointMLPCoC\.from_preset\('pointmlp_coc'\)"):
+        ContextClusterNet.from_preset("pointmlp_coc")

@@ -284,3 +284,17 @@ def test_wrong_requests_are_named(monkeypatch) -> None:
 def test_shapes_that_do_not_fit_are_named(f_shape, v_shape, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         context_cluster(torch.zeros(f_shape), torch.zeros(v_shape), CASES["tiles"], torch.ones(1), torch.zeros(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "options", [ClusterOptions(), ClusterOptions(normalizer="count"), ClusterOptions(assignment="soft")]
+)
+def test_half_precision_sums_over_many_points(dtype: torch.dtype, options: ClusterOptions) -> None:
+    regions = lists([0, 9000], [(0, 0), (8999, 1)], 2)
+    f, v, alpha, beta = (one.detach() for one in inputs(regions, heads=1))
+    v = v.abs() + 1
+    exact = context_cluster(f, v, regions, alpha, beta, options, "reference")[0]
+    half = context_cluster(f.to(dtype), v.to(dtype), regions, alpha.to(dtype), beta.to(dtype), options, "ragged")[0]
+    assert half.dtype == dtype
+    torch.testing.assert_close(half.double().mean(0), exact.mean(0), rtol=0.03, atol=0)
