@@ -114,7 +114,8 @@ def test_every_option_stands_in_the_table() -> None:
 
 
 OTHER_VALUES = {
-    "strides": 2, "regions": (4, 2, 1), "window": 3, "proposals": "cells", "centers": 3, "center_neighbors": 5,
+    "strides": 2, "voxels": (0.1, 0.2, 0.3, 0.6), "partition": "cells", "regions": (4, 2, 1), "window": 3,
+    "proposals": "cells", "centers": 3, "center_neighbors": 5,
     "normalizer": "count", "assignment": "soft", "iterations": 2, "drop_path": 0.1, "dropout": 0.1,
     "backend": "ragged",
 }  # fmt: skip
@@ -124,8 +125,9 @@ def test_options_that_need_no_other_weights() -> None:
     rows = {name: row for row in table("options", "field") for name in re.findall(r"`(\w+)`", row[0])}
     assert {name for name, row in rows.items() if row[1] == "no"} == OTHER_VALUES.keys()
     assert OTHER_VALUES.keys() == rows.keys() - {*FIXED, "neighbors"}
-    cloud = PRESETS["coc_points"]
+    scene = PRESETS["coc_scene"].replace(proposals="fps")
     for name, value in OTHER_VALUES.items():
+        cloud = scene if name in ("voxels", "partition") else PRESETS["coc_points"]
         other = override(cloud, {name: value})
         assert other != cloud, name
         assert expected_shapes(other) == expected_shapes(cloud), name
