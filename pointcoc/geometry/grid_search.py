@@ -43,7 +43,7 @@ def knn_grid(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k
         return index
     grid = _Grid.of(pos, sets)
     order = torch.argsort(grid.key(query, query_sets.index))  # queries that follow one another share cells
-    for rows in order.split(MOST_QUERIES):
+    for rows in order.split(max(1, min(MOST_QUERIES, MOST_PAIRS // (2 * k)))):
         ask = _Queries.of(grid, query.index_select(0, rows), query_sets.index.index_select(0, rows), k)
         for part in ask.parts(grid):
             found = _nearest(grid, part, k)
