@@ -239,3 +239,23 @@ def test_scenes_give_norms_of_all_stages() -> None:
         stages = net.forward_intermediates(cloud(500))
     assert [stage.x.shape[1] for stage in stages] == [32, 64, 128, 256]
     assert all(torch.isfinite(stage.x).all() for stage in stages)
+
+
+@pytest.mark.parametrize("proposals", ["curve", "fps"])
+def test_only_relative_positions_of_scenes_count(proposals: str) -> None:
+    net = order_one_network("coc_scene", **ROOM, proposals=proposals)
+    points = concat([cloud(n, seed=n) for n in (1, 5, 40, 300)] + coincident_clouds())
+    moved = PointSet(points.x, points.pos + 1e4, points.ptr)
+    with torch.inference_mode():
+        assert_equal(net(moved), net(points), atol=1e-6)
+
+
+def test_plans_of_scenes_never_compare_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, points = order_one_network("coc_scene", **ROOM), concat([cloud(1500), cloud(20, 1)])
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
+    expected = net.plan(points)
+    monkeypatch.setattr("pointcoc.geometry.plan.farthest_points", None)
+    monkeypatch.setattr("pointcoc.geometry.neighbors._knn_torch", None)
+    monkeypatch.setattr("pointcoc.geometry.neighbors.LARGE", 0)
+    for one, other in zip(net.plan(points).stages, expected.stages, strict=True):
+        assert torch.equal(one.neighbors, other.neighbors)
