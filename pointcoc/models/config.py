@@ -252,7 +252,7 @@ def _check_partition(config: NetworkConfig) -> None:
         return
     if config.proposals == "cells":
         raise ValueError("proposals 'cells' needs partition 'cells'; choose 'curve' or 'fps' for a curve")
-    if config.window is None or any(window is None or window != int(window) for window in config.window):
+    if config.window is None or any(window is None or not float(window).is_integer() for window in config.window):
         raise ValueError(
             f"partition 'curve' needs window, the points of a region of each stage, as whole numbers, got "
             f"{config.window}"

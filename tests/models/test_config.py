@@ -196,7 +196,7 @@ def test_voxels_must_grow(voxels: object) -> None:
         preset("coc_scene", voxels=voxels)
 
 
-@pytest.mark.parametrize("window", [None, 2.5, (16, 16, None, 16)])
+@pytest.mark.parametrize("window", [None, 2.5, (16, 16, None, 16), float("inf")])
 def test_runs_along_a_curve_have_a_number_of_points(window: object) -> None:
     with pytest.raises(ValueError, match=r"^partition 'curve' needs window, the points of a region of each stage, as"):
         preset("coc_scene", window=window)
