@@ -46,13 +46,21 @@ def without_promise(points: PointSet) -> PointSet:
 
 def stage(**settings: Any) -> StageGeometry:
     """Settings of a lattice stage, some replaced."""
-    lattice = {"anchors": "lattice", "stride": 2, "neighbors": 3, "regions": 2, "window": None}
-    return StageGeometry(**lattice | {"proposals": "cells", "centers": 2, "center_neighbors": 3} | settings)
+    lattice = {"anchors": "lattice", "stride": 2, "voxel": None, "neighbors": 3}
+    regions = {"partition": "cells", "regions": 2, "window": None}
+    centers = {"proposals": "cells", "centers": 2, "center_neighbors": 3}
+    return StageGeometry(**lattice | regions | centers | settings)
 
 
 def cloud_stage(**settings: Any) -> StageGeometry:
     """Settings of a cloud stage, some replaced."""
     return stage(**{"anchors": "fps", "proposals": "fps", "regions": 1, "neighbors": 4, "centers": 3} | settings)
+
+
+def scene_stage(**settings: Any) -> StageGeometry:
+    """Settings of a stage of voxels and of runs along a curve, some replaced."""
+    curve = {"partition": "curve", "window": 6, "proposals": "curve"}
+    return cloud_stage(**{"anchors": "voxel", "voxel": 0.25} | curve | settings)
 
 
 def members(regions: Any) -> Tensor:

@@ -114,7 +114,8 @@ def test_every_option_stands_in_the_table() -> None:
 
 
 OTHER_VALUES = {
-    "strides": 2, "regions": (4, 2, 1), "window": 3, "proposals": "cells", "centers": 3, "center_neighbors": 5,
+    "strides": 2, "voxels": (0.1, 0.2, 0.3, 0.6), "partition": "cells", "regions": (4, 2, 1), "window": 3,
+    "proposals": "cells", "centers": 3, "center_neighbors": 5,
     "normalizer": "count", "assignment": "soft", "iterations": 2, "drop_path": 0.1, "dropout": 0.1,
     "backend": "ragged",
 }  # fmt: skip
@@ -124,8 +125,9 @@ def test_options_that_need_no_other_weights() -> None:
     rows = {name: row for row in table("options", "field") for name in re.findall(r"`(\w+)`", row[0])}
     assert {name for name, row in rows.items() if row[1] == "no"} == OTHER_VALUES.keys()
     assert OTHER_VALUES.keys() == rows.keys() - {*FIXED, "neighbors"}
-    cloud = PRESETS["coc_points"]
+    scene = PRESETS["coc_scene"].replace(proposals="fps")
     for name, value in OTHER_VALUES.items():
+        cloud = scene if name in ("voxels", "partition") else PRESETS["coc_points"]
         other = override(cloud, {name: value})
         assert other != cloud, name
         assert expected_shapes(other) == expected_shapes(cloud), name
@@ -140,3 +142,13 @@ def test_the_table_of_presets_is_that_of_the_code() -> None:
         assert [tuple(map(int, cell.split())) for cell in cells] == [*expected]
         shapes = expected_shapes(config).values()
         assert int(parameters.replace(",", "")) == sum(torch.Size(shape).numel() for shape in shapes)
+
+
+def test_the_benchmark_of_scenes_prints_a_row_a_size(capsys: pytest.CaptureFixture[str]) -> None:
+    scenes = runpy.run_path(str(ROOT / "benchmarks" / "scenes.py"))
+    scenes["main"](["--sizes", "50", "300", "--repeats", "1", "--device", "cpu"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| \d", line)]
+    assert [row.split("|")[1].strip() for row in rows] == ["50", "300"]
+    assert rows[0].split("|")[4].strip() == "1.00"
+    room = scenes["room"](4000)
+    assert (room.pos.amax(0) - room.pos.amin(0)).sub(torch.tensor([0.707, 0.707, 0.354])).abs().max() < 0.05

@@ -168,6 +168,8 @@ def test_what_images_cannot_export(overrides: dict, arguments: dict, sentence: s
         ({}, {"num_points": 40, "output": "stages"}, "clouds are exported with a fixed number of points"),
         ({"regions": 2}, {"num_points": 40}, "only with the whole set as one region.*use regions=1"),
         ({"window": 0.5}, {"num_points": 40}, "only with the whole set as one region.*use regions=1"),
+        ({"partition": "curve", "window": 9}, {"num_points": 40}, "only with the whole set as one region"),
+        ({"anchors": "voxel", "voxels": (1, 2)}, {"num_points": 40}, "anchors 'voxel' cannot be exported: how many"),
     ],
 )
 def test_what_clouds_cannot_export(overrides: dict, arguments: dict, sentence: str, tmp_path: Path) -> None:

@@ -188,6 +188,8 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
             "clouds are exported with a fixed number of points, and with logits or assignments as output, got "
             f"{dynamic=}, {output=}"
         )
+    if config.anchors == "voxel":
+        raise ValueError("anchors 'voxel' cannot be exported: how many there are depends on the data; use 'fps'")
     if config.window is not None or any(regions != 1 for regions in config.regions):
         raise ValueError(
             f"clouds can be exported only with the whole set as one region, since others hold a number of points that "

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension, why_not
+from pointcoc.geometry.grid_search import knn_grid
 from pointcoc.geometry.segments import Segments
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 BACKENDS = ("auto", "torch", "torch_cluster")
+LARGE = 4096  # points of a set; from more on, plain torch sorts points into a grid instead of comparing all
 
 
 def gather_neighbors(values: Tensor, index: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def lattice_reduce(points: PointSet, window: int, stride: int) -> tuple[PointSet
 def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, backend: str = "auto") -> Tensor:
     """Find the k nearest points of the same set for each query, nearest first.
 
-    Distances are sums of squared differences, so they stay exact far from the origin.
+    Distances are sums of squared differences, so they stay exact far from the origin. Plain torch compares all points
+    of small sets, and sorts sets of more than 4,096 points into a grid, with the same result in nearly linear time.
 
     Args:
         pos: coordinates of the points, shape (N, D).
@@ -69,7 +72,8 @@ def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, back
         query: coordinates, shape (A, D).
         query_ptr: bounds of the sets among the queries, shape (B + 1,).
         k: number of neighbors, at least 1.
-        backend: "torch_cluster", "torch", or "auto": the first that is there.
+        backend: "torch_cluster", "torch", or "auto": the first that is there; for large sets on a GPU, where
+            torch-cluster compares all points, "torch".
 
     Returns:
         Rows of `pos`, shape (A, k), int64; -1 where a set has fewer than k points.
@@ -86,9 +90,12 @@ def knn_segments(
     """Find the k nearest points; as `knn`, with the sets as segments."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
+    is_large = not torch.compiler.is_compiling() and len(pos) > LARGE and _longest(sets) > LARGE
+    if backend == "auto" and is_large and pos.is_cuda:
+        backend = "torch"
     if choose_backend(backend, pos.device) == "torch_cluster":
         return _knn_torch_cluster(pos, sets, query, query_sets, k)
-    return _knn_torch(pos, sets, query, query_sets, k)
+    return (knn_grid if is_large else _knn_torch)(pos, sets, query, query_sets, k)
 
 
 def choose_backend(backend: str, device: torch.device | None = None) -> str:
@@ -103,12 +110,16 @@ def choose_backend(backend: str, device: torch.device | None = None) -> str:
     return backend
 
 
+def _longest(segments: Segments) -> int:
+    return int(segments.counts.max()) if segments.size is None else segments.size
+
+
 def pad_segments(values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     """Lay segments side by side: (N, ...) to (S, longest, ...) with zeros, and which entries are present."""
     if segments.size is not None:
         padded = values.unflatten(0, (segments.num, segments.size))
         return padded, torch.ones(segments.num, segments.size, dtype=torch.bool, device=values.device)
-    longest = int(segments.counts.max())
+    longest = _longest(segments)
     column = torch.arange(len(values), device=values.device) - segments.ptr[segments.index]
     present = torch.arange(longest, device=values.device) < segments.counts[:, None]
     padded = values.new_zeros(segments.num * longest, *values.shape[1:])

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode as get_mode
 
+from pointcoc.geometry.curve_regions import curve_regions
 from pointcoc.geometry.neighbors import knn_segments, lattice_reduce
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
-from pointcoc.geometry.sampling import canonical_order, farthest_points
+from pointcoc.geometry.sampling import canonical_order, farthest_points, voxel_points
 from pointcoc.geometry.segments import Segments, segment_sum, spread
 from pointcoc.geometry.sizes import ceil_div, surely
 from pointcoc.pointset import Grid, PointSet, concat, counts_to_ptr, grid_sites
@@ -24,7 +25,9 @@ class StageGeometry:
 
     anchors: str
     stride: int
+    voxel: float | None
     neighbors: int
+    partition: str
     regions: int
     window: float | None
     proposals: str
@@ -223,18 +226,36 @@ def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
 
 def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePlan:
     sets = Segments.of(level)
-    num = (level.counts + stage.stride - 1) // stage.stride if sets.size is None else ceil_div(sets.size, stage.stride)
-    chosen = farthest_points(level.pos, sets, num, backend)
-    ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
-    size = None if isinstance(num, Tensor) else num
-    anchors = PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
+    anchors = (
+        _farthest(level, sets, stage.stride, backend) if stage.voxel is None else _voxels(level, sets, stage.voxel)
+    )
     anchor_sets = Segments.of(anchors)
     neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors, backend)
     offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
-    regions = cloud_regions(
-        anchors, stage.regions, stage.window, stage.proposals, stage.centers, stage.center_neighbors, backend
-    )
+    regions = _cloud_regions(anchors, stage, backend)
     return StagePlan(anchors, anchor_sets, neighbors, offsets, regions, source_sets=sets)
+
+
+def _farthest(level: PointSet, sets: Segments, stride: int, backend: str) -> PointSet:
+    num = (level.counts + stride - 1) // stride if sets.size is None else ceil_div(sets.size, stride)
+    chosen = farthest_points(level.pos, sets, num, backend)
+    ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
+    size = None if isinstance(num, Tensor) else num
+    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
+
+
+def _voxels(level: PointSet, sets: Segments, edge: float) -> PointSet:
+    chosen = voxel_points(level.pos, sets, edge)
+    ptr = counts_to_ptr(torch.bincount(sets.index[chosen], minlength=sets.num))
+    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr)
+
+
+def _cloud_regions(anchors: PointSet, stage: StageGeometry, backend: str) -> Regions:
+    proposals = (stage.proposals, stage.centers, stage.center_neighbors, backend)
+    if stage.partition == "cells":
+        return cloud_regions(anchors, stage.regions, stage.window, *proposals)
+    assert stage.window is not None
+    return curve_regions(anchors, int(stage.window), *proposals)
 
 
 def _offsets(pos: Tensor, anchor: Tensor, neighbors: Tensor, sets: Segments) -> Tensor:

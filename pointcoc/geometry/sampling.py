@@ -1,4 +1,4 @@
-"""Sampling: the canonical order of a set and farthest points."""
+"""Sampling: the canonical order of a set, farthest points, and one point a voxel."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
+from pointcoc.geometry.curves import cell_keys, cells_from_low
 from pointcoc.geometry.neighbors import choose_backend, pad_segments
-from pointcoc.geometry.segments import Segments, segment_extreme, segment_mean, spread
+from pointcoc.geometry.segments import Segments, scatter_sum, segment_extreme, segment_mean, spread
+from pointcoc.pointset import counts_to_ptr
 
 STARTS = ("mean", "first")
-TIE = 1e-9  # squared distances to a mean that are this close, relatively, are equal
+TIE = 1e-9  # squared distances to a mean that are this close, relatively or in cells, are equal
+MOST_CELLS = 2.0**40
 
 
 def canonical_order(pos: Tensor, segments: Segments) -> Tensor:
@@ -25,15 +28,42 @@ def canonical_order(pos: Tensor, segments: Segments) -> Tensor:
     Returns:
         Rows in canonical order, shape (N,), int64.
     """
-    padded, present = pad_segments(pos, segments)
-    order = None
-    for axis in reversed(range(pos.shape[1])):
-        key = padded[..., axis].masked_fill(~present, torch.inf)  # padding stays behind
-        step = torch.argsort(key if order is None else key.gather(1, order), dim=1, stable=True)
-        order = step if order is None else order.gather(1, step)
-    assert order is not None
-    rows = order + segments.ptr[:-1, None]
-    return rows[present] if segments.size is None else rows.flatten()
+    order = torch.argsort(pos[:, -1], stable=True)
+    for key in (*reversed(pos.unbind(1)[:-1]), segments.index):
+        order = order.index_select(0, torch.argsort(key.index_select(0, order), stable=True))
+    return order
+
+
+def voxel_points(pos: Tensor, segments: Segments, edge: float) -> Tensor:
+    """Choose one point per occupied cell of a cubic grid: the one nearest to the mean of the points of the cell.
+
+    Cells are counted from the least coordinate of the set. The cost is that of sorting.
+
+    Args:
+        pos: coordinates in canonical order (see `canonical_order`), shape (N, D), segment after segment.
+        segments: the sets.
+        edge: edge of a cell in units of `pos`.
+
+    Returns:
+        Rows of `pos`, rising, shape (A,), int64. Of points that are equally near, the first is chosen.
+
+    Raises:
+        ValueError: if `edge` is not positive, or a set extends over more than 2 ** 40 cells.
+    """
+    if not 0 < edge < torch.inf:
+        raise ValueError(f"edge must be positive, got {edge}")
+    cell, place = cells_from_low(pos, segments, edge)
+    if len(place) and float(place.max()) >= MOST_CELLS:
+        raise ValueError(f"edge {edge} is too small for sets that extend over {float(place.max()):.3g} cells")
+    key = cell_keys(cell, segments)
+    order = torch.argsort(key, stable=True)  # rows of a cell stay in canonical order, so sums do not see other cells
+    cells = Segments.from_ptr(counts_to_ptr(torch.unique_consecutive(key[order], return_counts=True)[1]))
+    inside = (place - cell)[order]
+    mean = scatter_sum(inside, cells.index, cells.num) / cells.counts[:, None]
+    distance = (inside - mean[cells.index]).square().sum(1, keepdim=True)
+    nearest = distance <= segment_extreme(distance, cells, "amin")[cells.index] + TIE
+    row = torch.where(nearest, order[:, None], len(order))
+    return segment_extreme(row, cells, "amin").squeeze(1).sort()[0]
 
 
 def farthest_points(

@@ -105,8 +105,8 @@ def spread(values: Tensor, segments: Segments) -> Tensor:
 
 
 def segment_extreme(values: Tensor, segments: Segments, reduce: str) -> Tensor:
-    """Return the smallest ("amin") or largest ("amax") row per segment and column: (N, D) to (S, D)."""
-    if segments.size is not None:
+    """Return the smallest ("amin") or largest ("amax") row per segment and column, (N, D) to (S, D); 0 without rows."""
+    if segments.size is not None and segments.size != 0:
         by_segment = values.unflatten(0, (segments.num, segments.size))
         return by_segment.amin(1) if reduce == "amin" else by_segment.amax(1)
     index = segments.index[:, None].expand_as(values)

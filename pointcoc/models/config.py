@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +15,12 @@ from pointcoc.ops import BACKENDS, ClusterOptions
 
 PER_STAGE = (
     "depths", "dims", "heads", "head_dims", "mlp_ratios", "strides", "neighbors", "regions", "centers",
-    "center_neighbors", "window",
+    "center_neighbors", "window", "voxels",
 )  # fmt: skip
-COUNTS = tuple(name for name in PER_STAGE if name not in ("mlp_ratios", "window"))
-ANCHORS = ("lattice", "fps")
-PROPOSALS = ("cells", "fps")
+COUNTS = tuple(name for name in PER_STAGE if name not in ("mlp_ratios", "window", "voxels"))
+ANCHORS = ("lattice", "fps", "voxel")
+PARTITIONS = ("cells", "curve")
+PROPOSALS = ("cells", "fps", "curve")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +33,25 @@ class NetworkConfig:
         num_classes: outputs of the classifier; 0 for none.
         in_channels: channels of an image, or features of a point of a cloud. Images get two more, their coordinates.
         pos_dim: axes of the coordinates.
-        anchors: "lattice" reduces lattices by strided windows, "fps" any set by farthest points and their nearest.
-        pool: how "fps" anchors join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
+        anchors: "lattice" reduces lattices by strided windows, "fps" any set by farthest points and their nearest,
+            "voxel" any set by one point per occupied cubic cell and its nearest, for sets too large for "fps".
+        pool: how anchors of clouds join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
         depths: blocks per stage.
         dims: channels per stage.
         heads: heads per stage.
         head_dims: channels of a head per stage.
         mlp_ratios: hidden channels of the pointwise networks over `dims`.
-        strides: lattice: sites per axis between anchors; fps: points per anchor.
-        neighbors: lattice: sites per axis of a window; fps: nearest points an anchor gathers.
-        regions: regions per axis (cells of the lattice, or of the bounding box).
-        window: edge of a region instead of their number: lattice: sites; fps: units of `pos`. None uses `regions`.
-        proposals: of centers: "cells" (sub-cells of a region) or, for fps anchors, "fps" (farthest points).
-        centers: proposals per region; per axis for "cells", in all for "fps".
+        strides: lattice: sites per axis between anchors; fps: points per anchor. Not read for voxels.
+        voxels: edge of the cells of "voxel" anchors, in units of `pos`, growing from stage to stage; None for others.
+        neighbors: lattice: sites per axis of a window; clouds: nearest points an anchor gathers.
+        partition: "cells" (of the lattice, or of the bounding box) or, for clouds, "curve": runs of about `window`
+            points along a Hilbert curve.
+        regions: cells per axis; not read where `window` is given.
+        window: size of a region instead of their number: lattice: sites per axis; cells of clouds: edge in units of
+            `pos`; "curve": points, needed. None uses `regions`.
+        proposals: of centers: "cells" (sub-cells of a cell), for clouds also "fps" (farthest points), for the
+            partition "curve" also "curve" (equal parts of a run).
+        centers: proposals per region; per axis for "cells", in all for "fps" and "curve".
         center_neighbors: points that a proposal of "fps" averages.
         normalizer: "similarity" or "count" (see `ClusterOptions`).
         assignment: "hard" or "soft" (see `ClusterOptions`).
@@ -68,7 +77,9 @@ class NetworkConfig:
     head_dims: tuple[int, ...] = (24, 24, 24, 24)
     mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)
     strides: tuple[int, ...] = (4, 2, 2, 2)
+    voxels: tuple[float, ...] | None = None
     neighbors: tuple[int, ...] = (4, 3, 3, 3)
+    partition: str = "cells"
     regions: tuple[int, ...] = (8, 4, 2, 1)
     window: tuple[float | None, ...] | None = None
     proposals: str = "cells"
@@ -113,7 +124,9 @@ class NetworkConfig:
             StageGeometry(
                 anchors=self.anchors,
                 stride=self.strides[s],
+                voxel=None if self.voxels is None else self.voxels[s],
                 neighbors=self.neighbors[s],
+                partition=self.partition,
                 regions=self.regions[s],
                 window=windows[s],
                 proposals=self.proposals,
@@ -157,6 +170,7 @@ def per_stage(name: str, value: Any, num_stages: int) -> Any:
 def _check(config: NetworkConfig) -> None:
     _check_choice("anchors", config.anchors, ANCHORS)
     _check_choice("pool", config.pool, POOLS)
+    _check_choice("partition", config.partition, PARTITIONS)
     _check_choice("proposals", config.proposals, PROPOSALS)
     _check_choice("backend", config.backend, ("auto", *BACKENDS))
     _ = config.options
@@ -182,7 +196,13 @@ def _check(config: NetworkConfig) -> None:
             "num_classes must be at least 0, in_channels at least 1 and pos_dim 1, 2 or 3, got "
             f"{config.num_classes}, {config.in_channels} and {config.pos_dim}"
         )
-    _check_lattice(config)
+    windows = [window for window in config.window or () if window is not None]
+    if any(window <= 0 for window in windows):
+        raise ValueError(f"window must be positive, got {config.window}")
+    if config.anchors == "lattice":
+        _check_lattice(config, windows)
+    _check_voxels(config)
+    _check_partition(config)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -196,17 +216,44 @@ def check_positive(name: str, values: Sequence[int]) -> None:
         raise ValueError(f"{name} must hold integers of at least 1, got {values}")
 
 
-def _check_lattice(config: NetworkConfig) -> None:
-    windows = [window for window in config.window or () if window is not None]
-    if any(window <= 0 for window in windows):
-        raise ValueError(f"window must be positive, got {config.window}")
-    if config.anchors != "lattice":
-        return
-    if config.proposals == "fps":
-        raise ValueError("proposals 'fps' needs anchors 'fps'; lattices propose 'cells'")
+def _check_lattice(config: NetworkConfig, windows: Sequence[float]) -> None:
+    if config.proposals != "cells":
+        raise ValueError(f"proposals {config.proposals!r} needs anchors 'fps' or 'voxel'; lattices propose 'cells'")
+    if config.partition != "cells":
+        raise ValueError("partition 'curve' needs anchors 'fps' or 'voxel'; lattices are split into 'cells'")
     if any(window != int(window) for window in windows):
         raise ValueError(f"window counts sites on a lattice and must be whole, got {config.window}")
     if any(k < s for k, s in zip(config.neighbors, config.strides, strict=True)):
         raise ValueError(
             f"neighbors {config.neighbors} must not be below strides {config.strides}: points would be lost"
+        )
+
+
+def _check_voxels(config: NetworkConfig) -> None:
+    voxels = config.voxels
+    if config.anchors != "voxel":
+        if voxels is not None:
+            raise ValueError(f"voxels needs anchors 'voxel', got voxels {voxels} and anchors {config.anchors!r}")
+        return
+    if voxels is None:
+        raise ValueError(
+            "anchors 'voxel' needs voxels, the edge of the cells of each stage in units of `pos`, got None"
+        )
+    if any(voxel is None or not 0 < voxel < math.inf for voxel in voxels):
+        raise ValueError(f"voxels must be positive, got {voxels}")
+    if any(after <= before for before, after in itertools.pairwise(voxels)):
+        raise ValueError(f"voxels must grow from stage to stage, got {voxels}")
+
+
+def _check_partition(config: NetworkConfig) -> None:
+    if config.partition == "cells":
+        if config.proposals == "curve":
+            raise ValueError("proposals 'curve' needs partition 'curve'; choose 'cells' or 'fps' for cells")
+        return
+    if config.proposals == "cells":
+        raise ValueError("proposals 'cells' needs partition 'cells'; choose 'curve' or 'fps' for a curve")
+    if config.window is None or any(window is None or not float(window).is_integer() for window in config.window):
+        raise ValueError(
+            f"partition 'curve' needs window, the points of a region of each stage, as whole numbers, got "
+            f"{config.window}"
         )

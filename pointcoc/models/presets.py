@@ -27,6 +27,25 @@ _CLOUD = NetworkConfig(
     layer_scale=0.1,
 )
 
+_SCENE = NetworkConfig(
+    num_classes=20,
+    pos_dim=3,
+    anchors="voxel",
+    depths=(1, 1, 2, 1),
+    dims=(32, 64, 128, 256),
+    heads=(4, 4, 4, 4),
+    head_dims=(8, 16, 24, 32),
+    mlp_ratios=(2, 2, 2, 2),
+    voxels=(0.05, 0.1, 0.2, 0.4),
+    neighbors=(16, 16, 16, 16),
+    partition="curve",
+    window=(256, 256, 256, 256),
+    proposals="curve",
+    centers=(8, 8, 8, 8),
+    dropout=0.2,
+    layer_scale=0.1,
+)
+
 PRESETS: dict[str, NetworkConfig] = {
     # The official networks (Context Clusters, ICLR 2023, section 3.3, and the authors' code).
     "coc_tiny": _TINY,
@@ -56,6 +75,8 @@ PRESETS: dict[str, NetworkConfig] = {
     "coc_points_small": _CLOUD.replace(
         depths=1, dims=(32, 64, 128), head_dims=(8, 16, 24), strides=(4, 4, 4), neighbors=(16, 16, 16), centers=4
     ),
+    # Indoor scenes in meters, 10,000 to 1,000,000 points: no step costs more than sorting.
+    "coc_scene": _SCENE,
 }
 
 

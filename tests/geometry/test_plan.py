@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from set_samples import BACKENDS, cloud_stage, clouds, members, pixels, shuffled, stage, without_promise
+from set_samples import BACKENDS, cloud_stage, clouds, members, pixels, scene_stage, shuffled, stage, without_promise
 
 from pointcoc import PointSet, concat
 from pointcoc.geometry import NetworkPlan, make_plan
@@ -12,6 +12,7 @@ from pointcoc.geometry import NetworkPlan, make_plan
 LATTICE = (stage(), stage(regions=1))
 HOLES = pixels((8, 5), (3, 3), kept=0.6)
 CLOUD = (cloud_stage(), cloud_stage(stride=3, regions=2, neighbors=3))
+SCENE = (scene_stage(), scene_stage(voxel=0.5, proposals="fps"))
 
 
 def assert_same(one: NetworkPlan, other: NetworkPlan, begin: int = 0) -> None:
@@ -107,6 +108,22 @@ def test_anchors_and_neighbors_of_clouds() -> None:
     assert torch.equal(points.pos[plan.order][first.neighbors[:, 0]], first.anchors.pos)
 
 
+def test_anchors_of_voxels_are_points_and_gather_their_nearest() -> None:
+    points = clouds(200, 1, 90)
+    plan = make_plan(points, SCENE)
+    level = points.pos[plan.order]
+    for one, edge in zip(plan.stages, (0.25, 0.5), strict=True):
+        places = {tuple(place) for place in level.tolist()}
+        assert all(tuple(place) in places for place in one.anchors.pos.tolist())
+        assert torch.equal(level[one.neighbors[:, 0]], one.anchors.pos)
+        for part in one.anchors.split():
+            cell = ((part.pos - part.pos.amin(0)) / edge).floor()
+            assert len(part.pos) <= 2 * len(cell.unique(dim=0))  # cells count from the points before
+        level = one.anchors.pos
+    assert plan.stages[1].anchors.counts.tolist()[1] == 1
+    assert plan.stages[0].anchors.num_points < 291
+
+
 def test_offsets_have_root_mean_square_one() -> None:
     plan = make_plan(clouds(11, 24), CLOUD)
     for one in plan.stages:
@@ -137,8 +154,8 @@ def test_units_and_places_do_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(16, 1, 30), CLOUD), (HOLES, LATTICE)],
-    ids=["cloud", "lattice"],
+    [(clouds(16, 1, 30), CLOUD), (clouds(50, 1, 90), SCENE), (HOLES, LATTICE)],
+    ids=["cloud", "scene", "lattice"],
 )
 def test_plans_do_not_depend_on_the_order_of_the_points(points: PointSet, stages) -> None:
     other, rows = shuffled(points)
@@ -151,8 +168,8 @@ def test_plans_do_not_depend_on_the_order_of_the_points(points: PointSet, stages
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(16, 1, 30), CLOUD), (HOLES, LATTICE)],
-    ids=["cloud", "lattice"],
+    [(clouds(16, 1, 30), CLOUD), (clouds(50, 1, 90), SCENE), (HOLES, LATTICE)],
+    ids=["cloud", "scene", "lattice"],
 )
 def test_each_set_is_planned_alone(points: PointSet, stages) -> None:
     together = make_plan(points, stages)
@@ -183,8 +200,14 @@ def test_backends_agree(monkeypatch, disabled: str) -> None:
 
 @pytest.mark.parametrize(
     ("points", "stages"),
-    [(clouds(9, 4), CLOUD), (pixels((8, 8)), LATTICE), (pixels((8, 5), (3, 3)), LATTICE), (HOLES, LATTICE)],
-    ids=["cloud", "complete", "sizes", "holes"],
+    [
+        (clouds(9, 4), CLOUD),
+        (clouds(40, 9), SCENE),
+        (pixels((8, 8)), LATTICE),
+        (pixels((8, 5), (3, 3)), LATTICE),
+        (HOLES, LATTICE),
+    ],
+    ids=["cloud", "scene", "complete", "sizes", "holes"],
 )
 def test_plans_move(points: PointSet, stages) -> None:
     plan = make_plan(points, stages)

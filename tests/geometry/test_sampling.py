@@ -7,7 +7,8 @@ import torch
 from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
-from pointcoc.geometry import Segments, canonical_order, farthest_points
+from pointcoc import PointSet
+from pointcoc.geometry import Segments, canonical_order, farthest_points, voxel_points
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
 
@@ -120,3 +121,63 @@ def test_coincident_points_share_a_place(backend: str) -> None:
     pos = torch.tensor([[0.0], [0], [4], [4]], dtype=torch.float64)
     assert pos[choose(pos, 2, backend)].sort(0)[0].tolist() == [[0], [4]]
     assert len(choose(torch.ones(3, 2), 3, backend)) == 3
+
+
+def test_voxels_of_a_line_on_paper() -> None:
+    # Cells of 3 from 0: (0, 1, 2) with mean 1, and (10).
+    assert voxel_points(LINE, runs(0, 4), 3.0).tolist() == [1, 3]
+    assert voxel_points(LINE, runs(0, 4), 0.5).tolist() == [0, 1, 2, 3]
+    # The mean of all is 3.25, and 2 is nearest.
+    assert voxel_points(LINE, runs(0, 4), 100.0).tolist() == [2]
+    # Each set counts from its own least coordinate: (1), then (2) and (10) from 2.
+    assert voxel_points(LINE, runs(0, 2, 2, 4), 1.5).tolist() == [0, 2, 3]
+
+
+def test_voxels_of_a_plane_on_paper() -> None:
+    pos = torch.tensor([[0.0, 0], [0, 0.9], [0.2, 0.6], [0.9, 0.9], [1.0, 0], [1.5, 0.5]])
+    # Cell (0, 0) holds four points with mean (0.275, 0.6); of the two of cell (1, 0), equally far, the first.
+    assert voxel_points(pos, runs(0, 6), 1.0).tolist() == [2, 4]
+
+
+def test_rounding_does_not_choose_the_point_of_a_voxel() -> None:
+    pos = 0.1 * torch.cartesian_prod(*[torch.arange(4, dtype=torch.float64)] * 3)
+    expected = [0, 2, 8, 10, 32, 34, 40, 42]  # of 8 corners of a cell, all equally far, the first
+    for offset in (0.0, 1.0, -77.7, 1e4):
+        assert voxel_points(pos + offset, runs(0, 64), 0.2).tolist() == expected
+
+
+def test_coincident_points_share_a_voxel() -> None:
+    assert voxel_points(torch.full((5, 3), 7.0), runs(0, 1, 5), 0.1).tolist() == [0, 1]
+    assert voxel_points(torch.zeros(0, 3), runs(0, 0), 0.1).tolist() == []
+
+
+@pytest.mark.parametrize("edge", [0.05, 0.3, 2.0])
+def test_each_set_has_its_voxels(edge: float) -> None:
+    points = clouds(60, 1, 17, 200)
+    order = canonical_order(points.pos, Segments.of(points))
+    points = PointSet(points.x[order], points.pos[order], points.ptr)
+    together = voxel_points(points.pos, Segments.of(points), edge)
+    assert torch.equal(together, together.unique())
+    alone = [voxel_points(one.pos, Segments.of(one), edge) for one in points.split()]
+    assert torch.equal(together, torch.cat([rows + b for rows, b in zip(alone, points.ptr, strict=False)]))
+    far = voxel_points(points.pos + 1e4, Segments.of(points), edge)
+    assert torch.equal(far, together)
+
+
+def test_every_occupied_voxel_has_one_point() -> None:
+    points = clouds(500)
+    rows = voxel_points(points.pos, Segments.of(points), 0.25)
+    cell = ((points.pos - points.pos.amin(0)) / 0.25).floor()
+    assert len(rows) == len(cell.unique(dim=0)) == len(cell[rows].unique(dim=0))
+
+
+@pytest.mark.parametrize("edge", [0.0, -1.0, float("nan"), float("inf")])
+def test_edges_of_voxels_are_positive(edge: float) -> None:
+    with pytest.raises(ValueError, match=f"edge must be positive, got {edge}"):
+        voxel_points(LINE, runs(0, 4), edge)
+
+
+def test_too_many_voxels_are_named() -> None:
+    with pytest.raises(ValueError, match=r"edge 1e-13 is too small for sets that extend over 1e\+14 cells"):
+        voxel_points(LINE, runs(0, 4), 1e-13)
+    assert voxel_points(LINE, runs(0, 4), 1e-10).tolist() == [0, 1, 2, 3]

@@ -10,7 +10,7 @@ from torch_geometric.data import Batch, Data
 
 from pointcoc import PRESETS, ContextClusterNet, PointSet, concat
 
-CLOUD_PRESETS = [name for name, config in PRESETS.items() if config.anchors == "fps"]
+CLOUD_PRESETS = [name for name, config in PRESETS.items() if config.anchors != "lattice"]
 VARIANTS = {
     "concat": {"pool": "concat"},
     "cells": {"proposals": "cells", "regions": 2, "centers": 2},
@@ -20,6 +20,10 @@ VARIANTS = {
     "soft": {"assignment": "soft"},
     "dynamic": {"iterations": 3},
     "count": {"normalizer": "count"},
+    "curve": {"partition": "curve", "window": 20, "proposals": "curve"},
+    "curve_fps": {"partition": "curve", "window": (20, 10, 5)},
+    "voxel": {"anchors": "voxel", "voxels": (0.4, 0.8, 1.6)},
+    "voxel_cells": {"anchors": "voxel", "voxels": (0.4, 0.8, 1.6), "window": 1.5, "proposals": "cells", "centers": 2},
     "reference": {"backend": "reference"},
     "ragged": {"backend": "ragged"},
 }
@@ -100,7 +104,9 @@ def test_equal_distances_alone_and_in_company(overrides: dict) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_alone_and_in_company(variant: str) -> None:
     net = order_one_network("coc_points_small", **VARIANTS[variant])
-    clouds = [one for one in all_kinds() if variant not in ("window", "window_cells") or one.num_points > 2]
+    clouds = [
+        one for one in all_kinds() if variant not in ("window", "window_cells", "voxel_cells") or one.num_points > 2
+    ]
     assert_alone_and_in_company(net, clouds)
 
 
@@ -140,9 +146,10 @@ def test_clouds_in_the_plane() -> None:
     assert_alone_and_in_company(net, clouds)
 
 
+@pytest.mark.parametrize("name", ["coc_points", "coc_scene"])
 @pytest.mark.parametrize("backend", ["reference", "ragged"])
-def test_backends_agree(backend: str) -> None:
-    net, other = order_one_network("coc_points"), order_one_network("coc_points", backend=backend)
+def test_backends_agree(name: str, backend: str) -> None:
+    net, other = order_one_network(name), order_one_network(name, backend=backend)
     points = concat(all_kinds())
     with torch.inference_mode():
         assert_equal(other(points), net(points))
@@ -181,3 +188,74 @@ def test_intermediates_are_the_anchors() -> None:
     assert [stage.x.shape[1] for stage in stages] == [32, 64, 128]
     places = {tuple(place) for place in points.pos.tolist()}
     assert all(tuple(place) in places for stage in stages for place in stage.pos.tolist())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scenes: voxels and runs along a curve
+# ---------------------------------------------------------------------------------------------------------------------
+
+ROOM = {"voxels": (0.3, 0.6, 1.2, 2.4), "window": (32, 16, 16, 8), "centers": 4}
+
+
+@pytest.mark.parametrize("proposals", ["curve", "fps"])
+def test_scenes_alone_and_in_company(proposals: str) -> None:
+    net = order_one_network("coc_scene", **ROOM, proposals=proposals)
+    assert_alone_and_in_company(net, [*all_kinds(), *symmetric_clouds()[:2]])
+
+
+@pytest.mark.parametrize("backend", ["reference", "ragged"])
+def test_gradients_of_scenes_do_not_depend_on_order_or_backend(backend: str) -> None:
+    points = concat([cloud(400), cloud(1), cloud(90, 2)])
+    gradients = []
+    for one, options in ((points, {}), (shuffled(points), {"backend": backend})):
+        net = order_one_network("coc_scene", **ROOM, **options)
+        gradients.append(torch.autograd.grad(net(one).square().sum(), list(net.parameters())))
+    for one, other in zip(*gradients, strict=True):
+        assert_equal(other, one, atol=1e-9 * max(1.0, one.abs().max().item()))
+
+
+def test_scenes_on_both_sides_of_the_grid_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, points = order_one_network("coc_scene", **ROOM), concat([cloud(3000), cloud(100, 1)])
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
+    with torch.inference_mode():
+        logits = net(points)
+        monkeypatch.setattr("pointcoc.geometry.neighbors.LARGE", 0)
+        assert_equal(net(points), logits)
+
+
+def test_anchors_of_scenes_fill_their_voxels() -> None:
+    net, points = order_one_network("coc_scene", **ROOM), cloud(2000)
+    with torch.inference_mode():
+        stages = net.forward_intermediates(points)
+    counts = [stage.num_points for stage in stages]
+    assert counts == sorted(counts, reverse=True)
+    first = ((points.pos - points.pos.amin(0)) / 0.3).floor()
+    assert counts[0] == len(first.unique(dim=0))
+
+
+def test_scenes_give_norms_of_all_stages() -> None:
+    net = order_one_network("coc_scene", **ROOM, dense=True)
+    with torch.inference_mode():
+        stages = net.forward_intermediates(cloud(500))
+    assert [stage.x.shape[1] for stage in stages] == [32, 64, 128, 256]
+    assert all(torch.isfinite(stage.x).all() for stage in stages)
+
+
+@pytest.mark.parametrize("proposals", ["curve", "fps"])
+def test_only_relative_positions_of_scenes_count(proposals: str) -> None:
+    net = order_one_network("coc_scene", **ROOM, proposals=proposals)
+    points = concat([cloud(n, seed=n) for n in (1, 5, 40, 300)] + coincident_clouds())
+    moved = PointSet(points.x, points.pos + 1e4, points.ptr)
+    with torch.inference_mode():
+        assert_equal(net(moved), net(points), atol=1e-6)
+
+
+def test_plans_of_scenes_never_compare_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, points = order_one_network("coc_scene", **ROOM), concat([cloud(1500), cloud(20, 1)])
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
+    expected = net.plan(points)
+    monkeypatch.setattr("pointcoc.geometry.plan.farthest_points", None)
+    monkeypatch.setattr("pointcoc.geometry.neighbors._knn_torch", None)
+    monkeypatch.setattr("pointcoc.geometry.neighbors.LARGE", 0)
+    for one, other in zip(net.plan(points).stages, expected.stages, strict=True):
+        assert torch.equal(one.neighbors, other.neighbors)

@@ -22,7 +22,7 @@ def test_one_value_stands_for_all_stages() -> None:
 
 def test_one_value_per_stage() -> None:
     config = NetworkConfig(
-        depths=[1, 1], dims=[8, 16], **dict.fromkeys(set(PER_STAGE) - {"depths", "dims", "window"}, 4)
+        depths=[1, 1], dims=[8, 16], **dict.fromkeys(set(PER_STAGE) - {"depths", "dims", "window", "voxels"}, 4)
     )
     assert config.num_stages == 2
     assert config.depths == (1, 1)
@@ -113,9 +113,10 @@ def test_mlp_ratios_must_be_positive(value: float) -> None:
 @pytest.mark.parametrize(
     ("name", "choices"),
     [
-        ("anchors", "lattice, fps"),
+        ("anchors", "lattice, fps, voxel"),
         ("pool", "concat, max"),
-        ("proposals", "cells, fps"),
+        ("partition", "cells, curve"),
+        ("proposals", "cells, fps, curve"),
         ("backend", "auto, reference, ragged"),
         ("normalizer", "similarity, count"),
         ("assignment", "hard, soft"),
@@ -160,9 +161,54 @@ def test_windows_of_lattices_are_whole() -> None:
     assert preset("coc_points", window=2.5).window == (2.5, 2.5, 2.5)
 
 
-def test_lattices_propose_cells() -> None:
-    with pytest.raises(ValueError, match="proposals 'fps' needs anchors 'fps'; lattices propose 'cells'"):
-        preset("coc_tiny", proposals="fps")
+@pytest.mark.parametrize("proposals", ["fps", "curve"])
+def test_lattices_propose_cells(proposals: str) -> None:
+    sentence = f"proposals '{proposals}' needs anchors 'fps' or 'voxel'; lattices propose 'cells'"
+    with pytest.raises(ValueError, match=sentence):
+        preset("coc_tiny", proposals=proposals)
+
+
+def test_lattices_are_split_into_cells() -> None:
+    with pytest.raises(ValueError, match="partition 'curve' needs anchors 'fps' or 'voxel'; lattices are split into"):
+        preset("coc_tiny", partition="curve", window=7)
+
+
+def test_voxels_belong_to_their_anchors() -> None:
+    with pytest.raises(
+        ValueError, match=r"voxels needs anchors 'voxel', got voxels \(0.1, 0.2, 0.4\) and anchors 'fps'"
+    ):
+        preset("coc_points", voxels=(0.1, 0.2, 0.4))
+    with pytest.raises(ValueError, match="anchors 'voxel' needs voxels, the edge of the cells of each stage"):
+        preset("coc_points", anchors="voxel")
+    assert [one.voxel for one in preset("coc_points", anchors="voxel", voxels=(1, 2, 3)).geometry] == [1, 2, 3]
+    assert [one.voxel for one in preset("coc_points").geometry] == [None] * 3
+
+
+@pytest.mark.parametrize("voxels", [(0, 1, 2, 3), (-1, 1, 2, 3), (None, 1, 2, 3), (1, 2, 3, float("nan"))])
+def test_voxels_must_be_positive(voxels: tuple) -> None:
+    with pytest.raises(ValueError, match=r"^voxels must be positive, got"):
+        preset("coc_scene", voxels=voxels)
+
+
+@pytest.mark.parametrize("voxels", [0.1, (0.1, 0.2, 0.2, 0.4), (0.4, 0.3, 0.2, 0.1)])
+def test_voxels_must_grow(voxels: object) -> None:
+    with pytest.raises(ValueError, match=r"^voxels must grow from stage to stage, got \(0\."):
+        preset("coc_scene", voxels=voxels)
+
+
+@pytest.mark.parametrize("window", [None, 2.5, (16, 16, None, 16), float("inf")])
+def test_runs_along_a_curve_have_a_number_of_points(window: object) -> None:
+    with pytest.raises(ValueError, match=r"^partition 'curve' needs window, the points of a region of each stage, as"):
+        preset("coc_scene", window=window)
+
+
+def test_proposals_fit_the_partition() -> None:
+    with pytest.raises(ValueError, match="proposals 'curve' needs partition 'curve'; choose 'cells' or 'fps' for"):
+        preset("coc_points", proposals="curve")
+    with pytest.raises(ValueError, match="proposals 'cells' needs partition 'cells'; choose 'curve' or 'fps' for"):
+        preset("coc_scene", proposals="cells")
+    assert preset("coc_points", partition="curve", window=64, proposals="curve").partition == "curve"
+    assert preset("coc_scene", partition="cells", window=None, proposals="cells").regions == (8, 4, 2, 1)
 
 
 def test_windows_of_reducers_leave_no_point_out() -> None:
