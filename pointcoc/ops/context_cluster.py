@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from pointcoc.geometry.regions import RaggedRegions, Regions
@@ -15,16 +14,17 @@ from pointcoc.ops.ragged import ragged
 from pointcoc.ops.reference import reference
 
 Run = Callable[[Tensor, Tensor, Regions, Tensor, Tensor, ClusterOptions], tuple[Tensor, Assignment]]
+WhyNot = Callable[[Tensor, Tensor, Regions, ClusterOptions], str | None]
 
 
 class Backend(NamedTuple):
-    """How a backend runs, and a sentence why it cannot run on given tensors (None if it can)."""
+    """How a backend runs, and a sentence why it cannot run on given features, regions and options (None if it can)."""
 
     run: Run
-    why_not: Callable[[Tensor], str | None]
+    why_not: WhyNot
 
 
-def _always(f: Tensor) -> str | None:
+def _always(f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> str | None:
     return None
 
 
@@ -71,17 +71,16 @@ def context_cluster(
         ValueError: if shapes do not fit or the backend is unknown or cannot run here.
     """
     _check(f, v, regions)
-    exact = f.to(torch.promote_types(f.dtype, torch.float32))
-    run = _choose(backend, exact, regions).run
-    return run(exact, v, regions, alpha, beta, options or ClusterOptions())
+    options = options or ClusterOptions()
+    return _choose(backend, f, v, regions, options).run(f, v, regions, alpha, beta, options)
 
 
-def _choose(name: str, f: Tensor, regions: Regions) -> Backend:
+def _choose(name: str, f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> Backend:
     if name == "auto":
         return BACKENDS["ragged" if isinstance(regions, RaggedRegions) else "reference"]
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; choose from auto, {', '.join(BACKENDS)}")
-    reason = BACKENDS[name].why_not(f)
+    reason = BACKENDS[name].why_not(f, v, regions, options)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot be used: {reason}")
     return BACKENDS[name]
