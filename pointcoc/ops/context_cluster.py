@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from pointcoc.geometry.regions import RaggedRegions, Regions
 from pointcoc.ops.equations import Assignment
+from pointcoc.ops.fused import fused
+from pointcoc.ops.fused_limits import why_not_fused
 from pointcoc.ops.options import ClusterOptions
 from pointcoc.ops.ragged import ragged
 from pointcoc.ops.reference import reference
@@ -31,6 +34,7 @@ def _always(f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> 
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(reference, _always),
     "ragged": Backend(ragged, _always),
+    "fused": Backend(fused, why_not_fused),
 }
 
 
@@ -54,6 +58,12 @@ def context_cluster(
 
     Similarities are computed in float32 or better, also for features in half precision.
 
+    The backends: `reference`, matrix products in plain torch; `ragged`, sums over lists of points; `fused`, one Triton
+    kernel forward and one backward, which stores 5 bytes per point and head beside f and v, and 4 (d + 1) per center
+    and head. The scope of `fused`: regions of equally many points (`UniformRegions`), 4 to 3,136; 1 to 64 centers;
+    heads of 8 to 64 channels; hard assignment, one iteration, both normalizers; f and v of one dtype; first
+    derivatives.
+
     Args:
         f: features that are compared, shape (N, heads, d), points in region order.
         v: features that are aggregated, shape (N, heads, d).
@@ -61,8 +71,9 @@ def context_cluster(
         alpha: scale of the cosine, shape (1,).
         beta: shift of the cosine, shape (1,).
         options: normalizer, assignment and iterations; the official ones by default.
-        backend: "auto" (`reference` where regions have nearly equally many points, else `ragged`) or a name; results do
-            not depend on it.
+        backend: "auto" or a name; results do not depend on it. "auto" is `fused` for points on an NVIDIA GPU in its
+            scope where Triton is installed (but not while torch.export traces a program, which is for other machines
+            too), else `reference` where regions have nearly equally many points, else `ragged`.
 
     Returns:
         The dispatched features (N, heads, d) in the dtype of `v`, and the `Assignment` (N, heads).
@@ -77,13 +88,20 @@ def context_cluster(
 
 def _choose(name: str, f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> Backend:
     if name == "auto":
-        return BACKENDS["ragged" if isinstance(regions, RaggedRegions) else "reference"]
+        return BACKENDS[_fastest(f, v, regions, options)]
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; choose from auto, {', '.join(BACKENDS)}")
     reason = BACKENDS[name].why_not(f, v, regions, options)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot be used: {reason}")
     return BACKENDS[name]
+
+
+def _fastest(f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> str:
+    # An exported program is for other machines too: there the kernels are taken only where they were asked for.
+    if f.is_cuda and not torch.compiler.is_exporting() and BACKENDS["fused"].why_not(f, v, regions, options) is None:
+        return "fused"
+    return "ragged" if isinstance(regions, RaggedRegions) else "reference"
 
 
 def _check(f: Tensor, v: Tensor, regions: Regions) -> None:

@@ -116,7 +116,7 @@ def test_mlp_ratios_must_be_positive(value: float) -> None:
         ("anchors", "lattice, fps"),
         ("pool", "concat, max"),
         ("proposals", "cells, fps"),
-        ("backend", "auto, reference, ragged"),
+        ("backend", "auto, reference, ragged, fused"),
         ("normalizer", "similarity, count"),
         ("assignment", "hard, soft"),
     ],
