@@ -31,7 +31,7 @@ from pointcoc.ops.options import ClusterOptions
 
 # N points, h heads, d channels, R regions of n points, m centers a region.
 
-# The sizes at which compilation for compute capability 8.0 and 9.0 keeps most in registers; never tuned by timings.
+# By the registers and shared memory that compilation for capability 8.0 and 9.0 takes; not tuned by timings on a GPU.
 LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
 
 
@@ -215,7 +215,7 @@ def _constants(f: Tensor, v: Tensor, members: Tensor) -> dict[str, Any]:
         "DF": _padded(f.shape[2]),
         "DV": _padded(v.shape[2]),
         "ACC": tl.float64 if is_double else tl.float32,
-        # Three products of parts that tensor cores take, as precise as float32: one flipped choice moves results.
+        # Three products of parts that tensor cores take, nearly as precise as float32: a flipped choice shows.
         "PRECISION": "ieee" if is_double else "tf32x3",
         **LAUNCH,
     }

@@ -12,6 +12,7 @@ from pointcoc.ops.options import ClusterOptions
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 POINTS, CENTERS, HEAD_DIMS = (4, 3136), (1, 64), (8, 64)
+CAPABILITY = (8, 0)  # the first whose tensor cores multiply parts of float32
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -33,6 +34,9 @@ def why_not_fused(f: Tensor, v: Tensor, regions: Regions, options: ClusterOption
             f"its kernels need a GPU, but the points are on {f.device.type} (to try them on a CPU, slowly, set "
             "TRITON_INTERPRET=1 before triton is imported)"
         )
+    if f.is_cuda and torch.cuda.get_device_capability(f.device) < CAPABILITY:
+        found = ".".join(map(str, torch.cuda.get_device_capability(f.device)))
+        return f"its kernels need a GPU of compute capability 8.0 or higher, got {found}"
     return _why_not_options(regions, options) or _why_not_sizes(f, v, regions)
 
 

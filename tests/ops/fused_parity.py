@@ -197,6 +197,14 @@ def test_a_point_stores_five_bytes_beyond_its_features(device: torch.device) -> 
     assert sum(mine.values()) == 256 * (1 + 4) + 64 * (24 + 1) * 4
 
 
+def test_second_derivatives_are_refused(device: torch.device) -> None:
+    arguments, regions = inputs("4 points, one center", torch.float64, device)
+    y, _ = context_cluster(*arguments[:2], regions, *arguments[2:], backend="fused")
+    first = torch.autograd.grad(y.square().sum(), arguments[0], create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        first.sum().backward()
+
+
 def test_points_without_features_have_finite_gradients(device: torch.device) -> None:
     (f, *rest), regions = inputs("proposals without points", torch.float32, device)
     arguments = [torch.zeros_like(f).requires_grad_(), *rest]

@@ -39,7 +39,7 @@ class Cuda:
     """Features that say they lie on a GPU."""
 
     def __init__(self, features: Tensor):
-        self.dtype, self.shape, self.is_cuda = features.dtype, features.shape, True
+        self.dtype, self.shape, self.device, self.is_cuda = features.dtype, features.shape, features.device, True
 
 
 def test_nothing_speaks_against_the_official_options(interpreted) -> None:
@@ -109,6 +109,7 @@ def test_machines_out_of_scope_are_named(monkeypatch) -> None:
 
 
 def test_auto_takes_the_kernels_on_a_gpu_where_they_can_run(interpreted, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     on_gpu, wide = Cuda(features()), Cuda(features(dim=65))
     assert _fastest(on_gpu, on_gpu, TILES, HARD) == "fused"
     assert _fastest(on_gpu, wide, TILES, HARD) == "reference"
@@ -116,6 +117,14 @@ def test_auto_takes_the_kernels_on_a_gpu_where_they_can_run(interpreted, monkeyp
     assert _fastest(on_gpu, on_gpu, TILES.ragged(), HARD) == "ragged"
     assert _fastest(features(), features(), TILES, HARD) == "reference"
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert _fastest(on_gpu, on_gpu, TILES, HARD) == "reference"
+
+
+def test_older_gpus_are_named(interpreted, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    on_gpu = Cuda(features())
+    sentence = "its kernels need a GPU of compute capability 8.0 or higher, got 7.5"
+    assert why_not_fused(on_gpu, on_gpu, TILES, HARD) == sentence
     assert _fastest(on_gpu, on_gpu, TILES, HARD) == "reference"
 
 
