@@ -181,6 +181,10 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
         raise ValueError(
             "backend 'ragged' cannot be exported: its shapes depend on the data; load the network with backend='auto'"
         )
+    if config.backend == "fused":
+        raise ValueError(
+            "backend 'fused' cannot be exported: its kernels need Triton and a GPU; load it with backend='auto'"
+        )
     if config.anchors == "lattice":
         return
     if dynamic or output == "stages":

@@ -26,6 +26,11 @@ class Assignment:
     similarity: Tensor
 
 
+def exact(x: Tensor) -> Tensor:
+    """Return features in half precision as float32, and others as they are: similarities are computed so."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def unit(x: Tensor) -> Tensor:
     """Scale vectors (..., d) to length one; lengths below 1e-12 count as 1e-12."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPS)

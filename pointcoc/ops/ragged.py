@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pointcoc.geometry.regions import RaggedRegions, Regions
 from pointcoc.geometry.segments import scatter_sum, segment_sum
-from pointcoc.ops.equations import Assignment, unit
+from pointcoc.ops.equations import Assignment, exact, unit
 from pointcoc.ops.options import ClusterOptions
 
 # N points, h heads, d channels, R regions, m centers a region; tables of centers are (R * m, h, d).
@@ -23,8 +23,8 @@ def ragged(
     f: Tensor, v: Tensor, regions: Regions, alpha: Tensor, beta: Tensor, options: ClusterOptions
 ) -> tuple[Tensor, Assignment]:
     """Cluster points; see `context_cluster`. Uniform regions are read as lists."""
-    lists, dtype = regions.ragged(), v.dtype
-    v = v.to(torch.promote_types(dtype, torch.float32))  # sums over many points in half precision stop growing
+    f, lists, dtype = exact(f), regions.ragged(), v.dtype
+    v = exact(v)  # sums over many points in half precision stop growing
     alpha, beta = alpha.to(f.dtype), beta.to(f.dtype)
     count = lists.member_counts.clamp(min=1)[:, None, None]
     center_f, center_v = _member_sum(f, lists) / count.to(f.dtype), _member_sum(v, lists) / count.to(v.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.geometry.regions import Regions, UniformRegions
-from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, score, weights
+from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, exact, score, weights
 from pointcoc.ops.options import ClusterOptions
 
 
@@ -15,7 +15,7 @@ def reference(
 ) -> tuple[Tensor, Assignment]:
     """Cluster points; see `context_cluster`. Ragged regions are padded to the longest."""
     uniform, row = regions.uniform()
-    f, v = _by_region(f, uniform, row), _by_region(v, uniform, row)
+    f, v = _by_region(exact(f), uniform, row), _by_region(v, uniform, row)
     members = uniform.members[:, None].to(f.dtype)  # (R, 1, m, n)
     count = members.sum(-1, keepdim=True)
     mean = members / count.clamp(min=1)

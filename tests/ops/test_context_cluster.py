@@ -265,9 +265,9 @@ def test_the_operation_is_one_graph() -> None:
 def test_wrong_requests_are_named(monkeypatch) -> None:
     regions = CASES["tiles"]
     f, v, alpha, beta = inputs(regions)
-    with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, reference, ragged"):
+    with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, reference, ragged, fused"):
         context_cluster(f, v, regions, alpha, beta, backend="cuda")
-    monkeypatch.setitem(BACKENDS, "ragged", BACKENDS["ragged"]._replace(why_not=lambda f: "it rains"))
+    monkeypatch.setitem(BACKENDS, "ragged", BACKENDS["ragged"]._replace(why_not=lambda *given: "it rains"))
     with pytest.raises(ValueError, match="backend 'ragged' cannot be used: it rains"):
         context_cluster(f, v, regions, alpha, beta, backend="ragged")
 

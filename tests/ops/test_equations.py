@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.ops import Assignment, aggregate, assign, dispatch, score, unit, weights
+from pointcoc.ops.equations import exact
 
 
 def tensor(*values) -> Tensor:
@@ -16,6 +17,19 @@ def tensor(*values) -> Tensor:
 
 
 ONE, ZERO = tensor(1.0), tensor(0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_half_precision_becomes_single(given: torch.dtype, found: torch.dtype) -> None:
+    assert exact(torch.ones(2, dtype=given)).dtype == found
 
 
 def test_unit_vectors() -> None:
