@@ -122,8 +122,7 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
     """
     on_lattice = stages[0].anchors == "lattice"
     if on_lattice and points.grid is not None:
-        make = _make_grid_plan if torch.compiler.is_compiling() else _cached_grid_plan
-        return make(points.grid, points.num_sets, tuple(stages), points.x.device, points.pos.dtype)
+        return make_grid_plan(points.grid, points.num_sets, stages, points.x.device, points.pos.dtype)
     if not torch.compiler.is_compiling():
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
@@ -134,6 +133,22 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
         plans.append(plan)
         level = plan.anchors
     return NetworkPlan(order, tuple(plans))
+
+
+def make_grid_plan(
+    grid: Grid, num_sets: int, stages: Sequence[StageGeometry], device: torch.device, dtype: torch.dtype
+) -> NetworkPlan:
+    """Compute the geometry of complete lattices from their sizes alone; kept for the next batch with the same sizes.
+
+    Args:
+        grid: sites per axis, of all sets or of each (see `PointSet`).
+        num_sets: number of sets, B.
+        stages: settings of each stage.
+        device: where to build.
+        dtype: of the positions.
+    """
+    make = _make_grid_plan if torch.compiler.is_compiling() else _cached_grid_plan
+    return make(grid, num_sets, tuple(stages), device, dtype)
 
 
 def _make_grid_plan(
@@ -162,7 +177,7 @@ def _coarse(grid: Grid, stride: int) -> Grid:
 
 
 def _plan_grid(source: PointSet, anchors: PointSet, stage: StageGeometry) -> StagePlan:
-    counts = None if anchors.lattice is None else _equal_tiles(anchors.lattice, stage)
+    counts = None if anchors.lattice is None else equal_tiles(anchors.lattice, stage)
     if counts is None:
         regions: Regions = cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
     else:
@@ -229,8 +244,8 @@ def _grid_level(grid: Grid, num_sets: int, device: torch.device, dtype: torch.dt
     return PointSet(sites[:, :0], sites, ptr, sizes, grid)
 
 
-def _equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
-    """Tiles per axis if the regions are equal tiles of the lattice, else None."""
+def equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
+    """Return the tiles per axis if the regions of a stage are equal tiles of the lattice `grid`, else None."""
     window = _whole(stage.window)
     if not all(surely(size % (window or stage.regions) == 0) for size in grid):
         return None
