@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pointcoc.geometry.regions import Regions
 from pointcoc.geometry.segments import Segments
 from pointcoc.geometry.tiles import Tiles
 from pointcoc.nn.block import ClusterBlock
+from pointcoc.nn.inference_linear import inference_linear
 from pointcoc.nn.norm import SetNorm, normalize, normalize_equal
 from pointcoc.ops import Assignment, context_cluster
 from pointcoc.ops.equations import EPS, unit
@@ -41,15 +41,15 @@ class FusedBlock(nn.Module):
         self.fv = _after_norm(block.norm1, cluster.f, cluster.v)
         self.proj = _before_scale(cluster.proj, block.scale1)
         self.alpha, self.beta = _frozen(cluster.alpha), _frozen(cluster.beta)
-        self.fc1, self.act = _after_norm(block.norm2, mlp.fc1), mlp.act
+        self.fc1 = _after_norm(block.norm2, mlp.fc1)
         self.fc2 = _before_scale(mlp.fc2, block.scale2)
 
     def forward(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Map rows (N, C) in region order as `ClusterBlock` does, on regions of any kind."""
-        fv = self.fv(normalize(x, sets, self.eps1)).unflatten(1, (2, self.heads, -1))
+        fv = _apply(self.fv, normalize(x, sets, self.eps1)).unflatten(1, (2, self.heads, -1))
         f, v = fv.unbind(1)
         y, assignment = context_cluster(f, v, regions, self.alpha, self.beta, self.options, self.backend)
-        x = x + self.proj(y.flatten(1))
+        x = x + _apply(self.proj, y.flatten(1))
         return x + self._pointwise(normalize(x, sets, self.eps2)), assignment
 
     def by_tiles(self, x: Tensor, tiles: Tiles, num_sets: int) -> Tensor:
@@ -71,7 +71,7 @@ class FusedBlock(nn.Module):
         return is_official and 3 * num_centers * dim <= 2 * head_dim * dim + 3 * num_centers * head_dim
 
     def _pointwise(self, normal: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(normal)))
+        return _apply(self.fc2, _apply(self.fc1, normal, gelu=True))
 
     def _cluster(self, x: Tensor, tiles: Tiles) -> Tensor:
         """Cluster normalized points (R, n, C) and project the result back."""
@@ -87,9 +87,8 @@ class FusedBlock(nn.Module):
         length of f_j changes no order and divides only the largest score of a point. Scores are float32 or better.
         """
         f_weight, f_bias = (part.chunk(2)[0] for part in (self.fv.weight, self.fv.bias))
-        length = torch.linalg.vector_norm(
-            F.linear(x, f_weight, f_bias).unflatten(-1, (self.heads, -1)), dim=-1, dtype=point.dtype
-        )  # (R, n, h)
+        f = inference_linear(x, f_weight, f_bias).unflatten(-1, (self.heads, -1))
+        length = torch.linalg.vector_norm(f, dim=-1, dtype=point.dtype)  # (R, n, h)
         weight, bias = (self._by_head(part.to(point.dtype)) for part in (f_weight, f_bias))
         center_f = torch.einsum("rmc,hdc->rhmd", center, weight) + bias[:, None]
         center_f = self.alpha.to(point.dtype) * unit(center_f)
@@ -122,6 +121,10 @@ class FusedBlock(nn.Module):
 
     def _by_head(self, parameter: Tensor) -> Tensor:
         return parameter.unflatten(0, (self.heads, -1))
+
+
+def _apply(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
+    return inference_linear(x, layer.weight, layer.bias, gelu)
 
 
 def _after_norm(norm: SetNorm, *layers: nn.Linear) -> nn.Linear:
