@@ -78,30 +78,30 @@ class FusedBlock(nn.Module):
         point = x.to(tiles.mean.dtype)
         center = tiles.mean @ point  # (R, m, C)
         weight, total = self._assign(x, point, center, tiles.exists)
-        return torch.matmul(weight, self._answer(x, center, weight, total)) + self.proj.bias
+        return weight.mT @ self._answer(x, center, weight, total) + self.proj.bias
 
     def _assign(self, x: Tensor, point: Tensor, center: Tensor, exists: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return s_j where a point belongs to a center and 0 elsewhere, (R, n, h m), and their number, (R, h m).
+        """Return s_ij where point j belongs to center i and 0 elsewhere, (R, h m, n), and what divides, (R, h m).
 
         f_j . c_i = (W x_j + b) . c_i = x_j . (W' c_i) + b . c_i, so centers go to the channels of the points; the
         length of f_j changes no order and divides only the largest score of a point. Scores are float32 or better.
         """
         f_weight, f_bias = (part.chunk(2)[0] for part in (self.fv.weight, self.fv.bias))
         f = inference_linear(x, f_weight, f_bias).unflatten(-1, (self.heads, -1))
-        length = torch.linalg.vector_norm(f, dim=-1, dtype=point.dtype)  # (R, n, h)
+        length = torch.linalg.vector_norm(f, dim=-1, dtype=point.dtype).mT  # (R, h, n)
         weight, bias = (self._by_head(part.to(point.dtype)) for part in (f_weight, f_bias))
         center_f = torch.einsum("rmc,hdc->rhmd", center, weight) + bias[:, None]
         center_f = self.alpha.to(point.dtype) * unit(center_f)
         key = torch.einsum("rhmd,hdc->rhmc", center_f, weight).flatten(1, 2)
         shift = torch.einsum("rhmd,hd->rhm", center_f, bias).flatten(1)
-        score = torch.baddbmm(shift[:, None], point, key.mT).unflatten(-1, (self.heads, -1))
-        score = score if exists is None else score.masked_fill(~exists, -torch.inf)
-        best, chosen = score.max(-1)  # the first on ties
+        score = torch.baddbmm(shift[..., None], key, point.mT).unflatten(1, (self.heads, -1))
+        score = score if exists is None else score.masked_fill(~exists[:, None], -torch.inf)
+        best, chosen = score.max(2)  # the first on ties
         similarity = (self.beta.to(point.dtype) + best / length.clamp(min=EPS)).sigmoid()
-        belongs = chosen[..., None] == torch.arange(score.shape[-1], device=x.device)
-        weight = (similarity[..., None] * belongs).flatten(2)
-        share = weight if self.options.normalizer == "similarity" else belongs.flatten(2).to(weight.dtype)
-        return weight.to(x.dtype), 1 + share.sum(1)
+        belongs = chosen[:, :, None] == torch.arange(score.shape[2], device=x.device)[:, None]
+        weight = (similarity[:, :, None] * belongs).flatten(1, 2)
+        share = weight if self.options.normalizer == "similarity" else belongs.flatten(1, 2).to(weight.dtype)
+        return weight.to(x.dtype), 1 + share.sum(-1)
 
     def _answer(self, x: Tensor, center: Tensor, weight: Tensor, total: Tensor) -> Tensor:
         """Return what each center dispatches, projected to the channels of the points, (R, h m, C).
@@ -112,10 +112,10 @@ class FusedBlock(nn.Module):
         v_weight, v_bias = (self._by_head(part.chunk(2)[1]) for part in (self.fv.weight, self.fv.bias))
         num = center.shape[1]
         center, total = center.to(x.dtype)[:, None], total.to(x.dtype).view(-1, self.heads, num, 1)
-        blend = (center + (weight.mT @ x).unflatten(1, (self.heads, num))) / total
+        blend = (center + (weight @ x).unflatten(1, (self.heads, num))) / total
         bias = v_bias[:, None]
         if self.options.normalizer == "count":
-            bias = bias * (1 + weight.sum(1).view_as(total)) / total
+            bias = bias * (1 + weight.sum(-1).view_as(total)) / total
         g = torch.einsum("rhmc,hdc->rhmd", blend, v_weight) + bias
         return torch.einsum("rhmd,chd->rhmc", g, self.proj.weight.unflatten(1, (self.heads, -1))).flatten(1, 2)
 
