@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ from pointcoc.geometry.plan import make_grid_plan
 from pointcoc.geometry.sizes import ceil_div
 from pointcoc.geometry.tiles import Tiles, make_tiles
 from pointcoc.models.config import check_tensor, stage_numbers
+from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.fused_block import FusedBlock
 from pointcoc.nn.norm import SetNorm, normalize_equal
-from pointcoc.nn.reducer import convolve_windows
+from pointcoc.nn.reducer import LatticeReducer, convolve_windows
 from pointcoc.pointset import PointSet, check_images, pixel_coordinates
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class FusedNet(nn.Module):
 
     def forward_features(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> PointSet:
         """Return the points of the last stage with normalized features."""
-        if not self._is_short(input, plan):
-            return self.network.forward_features(input, plan)
-        return self._plan(input).stages[-1].anchors.with_x(self._run(input)[1].flatten(0, 2))
+        if self._is_short(input, plan):
+            return self._plan(input).stages[-1].anchors.with_x(self._run(input)[1].flatten(0, 2))
+        return self.network.forward_features(input, plan)
 
     def forward_head(self, features: PointSet, pre_logits: bool = False) -> Tensor:
         """Average the points of each set and classify.
@@ -121,12 +122,11 @@ class FusedNet(nn.Module):
         Returns:
             Maps (B, dim, H, W) for a tensor of images, PointSets for all else.
         """
-        if not self._is_short(input, plan):
-            return self.network.forward_intermediates(input, indices, norm, plan)
-        maps, last = self._run(input)
-        if norm:
-            maps[-1] = last
-        return [maps[s].movedim(-1, 1) for s in stage_numbers(self.config, indices)]
+        if self._is_short(input, plan):
+            maps, last = self._run(input)
+            maps = [*maps[:-1], last] if norm else maps
+            return [maps[s].movedim(-1, 1) for s in stage_numbers(self.config, indices)]
+        return self.network.forward_intermediates(input, indices, norm, plan)
 
     def train(self, mode: bool = True) -> FusedNet:
         """Refuse training mode.
@@ -141,7 +141,7 @@ class FusedNet(nn.Module):
             raise ValueError("a fused network is for inference; train the network it was made from and fuse() again")
         return super().train(False)
 
-    def _is_short(self, input: Any, plan: NetworkPlan | None) -> bool:
+    def _is_short(self, input: Any, plan: NetworkPlan | None) -> TypeGuard[Tensor]:
         is_images = isinstance(input, Tensor) and self.config.anchors == "lattice" and self.config.pos_dim == 2
         return is_images and plan is None
 
@@ -155,24 +155,30 @@ class FusedNet(nn.Module):
         for s, tiles in enumerate(constants.tiles):
             maps = maps if s == 0 else self._reduce(maps, s)
             maps = self._by_plan(maps, s, images) if tiles is None else self._by_tiles(maps, s, tiles)
-            norms = self.network.stage_norms
+            norms = cast("Sequence[SetNorm] | None", self.network.stage_norms)
             outputs.append(maps if norms is None else _norm(norms[s], maps))
         norm = self.network.norm
         return outputs, outputs[-1] if norm is None else _norm(norm, maps)
 
     def _first(self, images: Tensor) -> Tensor:
         """The first reducer on the channels of the images, without bias: (B, C, H, W) to (B, h, w, dim)."""
-        reducer = self.network.reducers[0]
+        reducer = self._reducer(0)
         weight = reducer.weight[:, : self.config.in_channels].contiguous(memory_format=torch.channels_last)
         return convolve_windows(images, weight, None, reducer.stride).movedim(1, -1)
 
     def _reduce(self, maps: Tensor, s: int) -> Tensor:
-        reducer = self.network.reducers[s]
+        reducer = self._reducer(s)
         return convolve_windows(maps.movedim(-1, 1), reducer.weight, reducer.bias, reducer.stride).movedim(1, -1)
+
+    def _reducer(self, s: int) -> LatticeReducer:
+        return cast(LatticeReducer, self.network.reducers[s])
+
+    def _blocks(self, s: int) -> Sequence[FusedBlock]:
+        return cast("Sequence[FusedBlock]", self.network.stages[s])
 
     def _by_tiles(self, maps: Tensor, s: int, tiles: Tiles) -> Tensor:
         x = tiles.enter(maps)
-        for block in self.network.stages[s]:
+        for block in self._blocks(s):
             x = block.by_tiles(x, tiles, maps.shape[0])
         return tiles.leave(x)
 
@@ -181,7 +187,7 @@ class FusedNet(nn.Module):
         stage = self._plan(images).stages[s]
         x, order = maps.reshape(-1, maps.shape[-1]), stage.regions.order
         x = x if order is None else order.enter(x)
-        for block in self.network.stages[s]:
+        for block in self._blocks(s):
             x, _ = block(x, stage.sets, stage.regions)
         x = x if order is None else order.leave(x)
         return x.view(maps.shape)
@@ -205,7 +211,7 @@ class FusedNet(nn.Module):
         return constants
 
     def _make_constants(self, height: int, width: int) -> SizeConstants:
-        reducer = self.network.reducers[0]
+        reducer = self._reducer(0)
         weight, bias = reducer.weight[:, self.config.in_channels :], reducer.bias
         pixels = pixel_coordinates((height, width), weight.device, weight.dtype).movedim(-1, 0)[None]
         coordinates = convolve_windows(pixels, weight, bias, reducer.stride).movedim(1, -1)
@@ -213,7 +219,7 @@ class FusedNet(nn.Module):
         for s, stage in enumerate(self.config.geometry):
             grid = (ceil_div(grid[0], stage.stride), ceil_div(grid[1], stage.stride))
             made = make_tiles(grid, stage, weight.device, torch.promote_types(weight.dtype, torch.float32))
-            fits = made is not None and self.network.stages[s][0].prefers_tiles(made.num_centers)
+            fits = made is not None and self._blocks(s)[0].prefers_tiles(made.num_centers)
             tiles.append(made if fits else None)
         return SizeConstants(coordinates.contiguous(), tuple(tiles))
 
@@ -230,11 +236,11 @@ def _forget(module: FusedNet, _: Any) -> None:
 def _fold(net: ContextClusterNet) -> ContextClusterNet:
     """Copy a network with its blocks folded and all parameters frozen."""
     net = copy.deepcopy(net).requires_grad_(False)
-    for stage in net.stages:
+    for stage in cast("Sequence[nn.ModuleList]", net.stages):
         for i, block in enumerate(stage):
-            stage[i] = FusedBlock(block)
+            stage[i] = FusedBlock(cast(ClusterBlock, block))
     if net.config.anchors == "lattice" and net.config.pos_dim == 2:  # maps are channels last: convolutions do not copy
-        net.reducers.to(memory_format=torch.channels_last)
+        net.reducers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
 
 
