@@ -317,7 +317,7 @@ def counts_to_ptr(counts: Tensor) -> Tensor:
 
 
 def _grid_points(images: Tensor) -> PointSet:
-    _check_images(images)
+    check_images(images)
     num_sets, _, height, width = images.shape
     coordinates = pixel_coordinates((height, width), images.device, images.dtype)
     pixels = images.permute(0, 2, 3, 1)
@@ -460,7 +460,8 @@ def _check_alike(sets: Sequence[PointSet]) -> None:
         raise ValueError(f"sets must agree in (channels, dimensions, is a lattice), got {sorted(kinds)}")
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless images are a floating point tensor (B, C, H, W) with pixels."""
     if images.ndim != 4:
         raise ValueError(
             f"images must have shape (B, C, H, W) or be a sequence of (C, H, W), got {tuple(images.shape)}"

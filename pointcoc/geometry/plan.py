@@ -141,10 +141,7 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
     """
     on_lattice = stages[0].anchors == "lattice"
     if on_lattice and points.grid is not None:
-        # Sizes of a mixed batch hardly come again, and what tracing tools make is no tensor to keep.
-        is_kept = points.lattice is not None and not torch.compiler.is_compiling() and get_mode() is None
-        make = _cached_grid_plan if is_kept else _make_grid_plan
-        return make(points.grid, points.num_sets, tuple(stages), points.x.device, points.pos.dtype)
+        return make_grid_plan(points.grid, points.num_sets, stages, points.x.device, points.pos.dtype)
     if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
         with torch.inference_mode(False):  # a plan made during inference must serve training too
             return make_plan(_clone(points), stages, backend)
@@ -165,6 +162,24 @@ def _clone(points: PointSet) -> PointSet:
     sizes = None if points.sizes is None else points.sizes.clone()
     x = points.x.new_empty(points.num_points, 0)
     return PointSet(x, points.pos.clone(), points.ptr.clone(), sizes, points.grid, points.size)
+
+
+def make_grid_plan(
+    grid: Grid, num_sets: int, stages: Sequence[StageGeometry], device: torch.device, dtype: torch.dtype
+) -> NetworkPlan:
+    """Compute the geometry of complete lattices from their sizes alone; kept for the next batch with the same size.
+
+    Args:
+        grid: sites per axis, of all sets or of each (see `PointSet`).
+        num_sets: number of sets, B.
+        stages: settings of each stage.
+        device: where to build.
+        dtype: of the positions.
+    """
+    # Sizes of a mixed batch hardly come again, and what tracing tools make is no tensor to keep.
+    is_kept = not isinstance(grid[0], tuple) and not torch.compiler.is_compiling() and get_mode() is None
+    make = _cached_grid_plan if is_kept else _make_grid_plan
+    return make(grid, num_sets, tuple(stages), device, dtype)
 
 
 def _make_grid_plan(
@@ -193,7 +208,7 @@ def _coarse(grid: Grid, stride: int) -> Grid:
 
 
 def _plan_grid(source: PointSet, anchors: PointSet, stage: StageGeometry) -> StagePlan:
-    counts = None if anchors.lattice is None else _equal_tiles(anchors.lattice, stage)
+    counts = None if anchors.lattice is None else equal_tiles(anchors.lattice, stage)
     if counts is None:
         regions: Regions = cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
     else:
@@ -278,8 +293,8 @@ def _grid_level(grid: Grid, num_sets: int, device: torch.device, dtype: torch.dt
     return PointSet(sites[:, :0], sites, ptr, sizes, grid)
 
 
-def _equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
-    """Tiles per axis if the regions are equal tiles of the lattice, else None."""
+def equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
+    """Return the tiles per axis if the regions of a stage are equal tiles of the lattice `grid`, else None."""
     window = _whole(stage.window)
     if not all(surely(size % (window or stage.regions) == 0) for size in grid):
         return None

@@ -2,6 +2,7 @@
 
 from pointcoc.models.card import ImageTransform, WeightsInfo
 from pointcoc.models.config import NetworkConfig
+from pointcoc.models.fused_network import FusedNet
 from pointcoc.models.network import ContextClusterNet, StageClusters
 from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
@@ -10,6 +11,7 @@ from pointcoc.models.presets import PRESETS, preset
 __all__ = [
     "PRESETS",
     "ContextClusterNet",
+    "FusedNet",
     "ImageTransform",
     "NetworkConfig",
     "PointMLPCoC",

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from pointcoc.geometry.plan import StageGeometry
 from pointcoc.nn.reducer import POOLS
 from pointcoc.ops import BACKENDS, ClusterOptions
@@ -165,6 +167,27 @@ def per_stage(name: str, value: Any, num_stages: int) -> Any:
     if len(value) != num_stages:
         raise ValueError(f"{name} must be one value or {num_stages} (one a stage, like depths), got {tuple(value)}")
     return tuple(value)
+
+
+def stage_numbers(config: NetworkConfig, indices: Sequence[int] | None) -> list[int]:
+    """Return the stages that `indices` name, all for None; raise ValueError for one that is not there."""
+    num = config.num_stages
+    chosen = list(range(num)) if indices is None else list(indices)
+    for index in chosen:
+        if not -num <= index < num:
+            raise ValueError(f"indices must be in [{-num}, {num - 1}], got {index}")
+    return chosen
+
+
+def check_tensor(input: Tensor, config: NetworkConfig) -> None:
+    """Raise ValueError unless a tensor has the axes and channels of the images or clouds that a network reads."""
+    if config.anchors == "lattice":
+        fits, shape = input.ndim == 4 and input.shape[1] == config.in_channels, f"(B, {config.in_channels}, H, W)"
+    else:
+        fits, shape = input.ndim == 3 and input.shape[2] == config.in_channels, f"(B, N, {config.in_channels})"
+    if not fits:
+        kind = "images" if config.anchors == "lattice" else "clouds"
+        raise ValueError(f"{kind} must have shape {shape}, got {tuple(input.shape)}; this network reads {kind}")
 
 
 def _check(config: NetworkConfig) -> None:

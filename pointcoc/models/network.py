@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
 from pointcoc.geometry.regions import IndexOrder, TileOrder
 from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
-from pointcoc.models.config import NetworkConfig
+from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
+from pointcoc.models.fused_network import FusedNet
 from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
@@ -188,8 +189,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         outputs, last, *_ = self._run(input, plan)
         if norm:
             outputs[-1] = last
-        chosen = range(self.config.num_stages) if indices is None else indices
-        points = [outputs[_stage_index(i, self.config.num_stages)] for i in chosen]
+        points = [outputs[s] for s in stage_numbers(self.config, indices)]
         is_images = isinstance(input, Tensor) and self.config.anchors == "lattice"
         return [point.to_maps() for point in points] if is_images else points
 
@@ -201,6 +201,14 @@ class ContextClusterNet(nn.Module, HubMixin):
     def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
         return make_plan(self._points(input), self.config.geometry)
+
+    def fuse(self) -> FusedNet:
+        """Return the inference form: an equivalent network with constants folded, which cannot be trained.
+
+        Raises:
+            ValueError: if the network is in training mode.
+        """
+        return FusedNet(self)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
@@ -253,7 +261,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         if isinstance(input, (list, tuple)) and all(isinstance(one, Tensor) for one in input):
             input = image_to_points(input)
         elif isinstance(input, Tensor):
-            _check_tensor(input, config)
+            check_tensor(input, config)
             input = image_to_points(input) if config.anchors == "lattice" else cloud_to_points(input, config.pos_dim)
         points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
         if points.x.shape[1] != config.input_dim or points.pos.shape[1] != config.pos_dim:
@@ -262,16 +270,6 @@ class ContextClusterNet(nn.Module, HubMixin):
                 f"{points.x.shape[1]} and {points.pos.shape[1]}"
             )
         return points
-
-
-def _check_tensor(input: Tensor, config: NetworkConfig) -> None:
-    if config.anchors == "lattice":
-        fits, shape = input.ndim == 4 and input.shape[1] == config.in_channels, f"(B, {config.in_channels}, H, W)"
-    else:
-        fits, shape = input.ndim == 3 and input.shape[2] == config.in_channels, f"(B, N, {config.in_channels})"
-    if not fits:
-        kind = "images" if config.anchors == "lattice" else "clouds"
-        raise ValueError(f"{kind} must have shape {shape}, got {tuple(input.shape)}; this network reads {kind}")
 
 
 def _reducer(config: NetworkConfig, s: int) -> nn.Module:
@@ -317,9 +315,3 @@ def _clusters(points: PointSet, assignments: list[Assignment], plan: StagePlan) 
     region, order = plan.regions.segments.index, plan.regions.order
     region = region if order is None else order.leave(region[:, None]).squeeze(1)
     return StageClusters(points, region, plan.regions.num_centers, assignments)
-
-
-def _stage_index(index: int, num_stages: int) -> int:
-    if not -num_stages <= index < num_stages:
-        raise ValueError(f"indices must be in [{-num_stages}, {num_stages - 1}], got {index}")
-    return index

@@ -2,8 +2,9 @@
 
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.cluster import ContextCluster
+from pointcoc.nn.fused_block import FusedBlock
 from pointcoc.nn.mlp import Mlp
 from pointcoc.nn.norm import SetNorm
 from pointcoc.nn.reducer import CloudReducer, LatticeReducer
 
-__all__ = ["CloudReducer", "ClusterBlock", "ContextCluster", "LatticeReducer", "Mlp", "SetNorm"]
+__all__ = ["CloudReducer", "ClusterBlock", "ContextCluster", "FusedBlock", "LatticeReducer", "Mlp", "SetNorm"]

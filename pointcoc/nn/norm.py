@@ -26,16 +26,24 @@ class SetNorm(nn.Module):
 
     def forward(self, x: Tensor, sets: Segments) -> Tensor:
         """Normalize rows (N, C), each with its set."""
-        if sets.size is not None:
-            by_set = x.view(sets.num, sets.size, -1)
-            normal = F.layer_norm(by_set, by_set.shape[1:], eps=self.eps).view_as(x)
-        else:
-            normal = _normalize_ragged(x, sets, self.eps)
+        normal = normalize(x, sets, self.eps)
         return torch.addcmul(self.bias.to(normal.dtype), normal, self.weight.to(normal.dtype))
 
     def extra_repr(self) -> str:
         """Show the settings in print(module)."""
         return f"{len(self.weight)}, eps={self.eps}"
+
+
+def normalize(x: Tensor, sets: Segments, eps: float) -> Tensor:
+    """Normalize each set to mean 0 and variance 1 over its points and channels; rows (N, C) to rows (N, C)."""
+    if sets.size is None:
+        return _normalize_ragged(x, sets, eps)
+    return normalize_equal(x.view(sets.num, sets.size, -1), eps).view_as(x)
+
+
+def normalize_equal(x: Tensor, eps: float) -> Tensor:
+    """Normalize as `normalize`, sets of equally many points (B, ..., C)."""
+    return F.layer_norm(x, x.shape[1:], eps=eps)
 
 
 def _normalize_ragged(x: Tensor, sets: Segments, eps: float) -> Tensor:

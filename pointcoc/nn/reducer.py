@@ -60,26 +60,41 @@ class LatticeReducer(nn.Module):
 
     def _convolve(self, maps: Tensor) -> Tensor:
         """Map (B, *grid, in_dim) to (B, *anchors, out_dim)."""
-        grid, maps = maps.shape[1:-1], maps.movedim(-1, 1)
-        before = (self.window - self.stride + 1) // 2
-        after = [self._missing(size) for size in grid]
-        if not all(surely(pad == before) for pad in after):
-            maps = F.pad(maps, [pad for size in reversed(after) for pad in (before, size)])
-            before = 0
-        maps = CONVOLUTIONS[len(grid)](maps, self.weight, self.bias, self.stride, before)
-        return maps.movedim(1, -1)
-
-    def _missing(self, size: int) -> int:
-        """Sites to add behind an axis of `size` sites so that its last window, and no further one, fits."""
-        before = (self.window - self.stride + 1) // 2
-        most = self.window - 1 - before  # makes ceil(size / stride) windows of any size
-        if surely(size % self.stride == 0):
-            return max(0, most - self.stride + 1)
-        return max(0, most - (size - 1) % self.stride) if isinstance(size, int) else most
+        return convolve_windows(maps.movedim(-1, 1), self.weight, self.bias, self.stride).movedim(1, -1)
 
     def extra_repr(self) -> str:
         """Show the settings in print(module)."""
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}, window={self.window}, stride={self.stride}"
+
+
+def convolve_windows(maps: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Project the window of each anchor of complete lattices: a strided convolution, padded for sides of any size.
+
+    Args:
+        maps: shape (B, in_dim, *grid).
+        weight: shape (out_dim, in_dim, *window), equal sides.
+        bias: shape (out_dim,) or None.
+        stride: sites per axis between anchors.
+
+    Returns:
+        Shape (B, out_dim, *anchors).
+    """
+    grid, window = maps.shape[2:], weight.shape[-1]
+    before = (window - stride + 1) // 2
+    after = [_missing(size, window, stride) for size in grid]
+    if not all(surely(pad == before) for pad in after):
+        maps = F.pad(maps, [pad for size in reversed(after) for pad in (before, size)])
+        before = 0
+    return CONVOLUTIONS[len(grid)](maps, weight, bias, stride, before)
+
+
+def _missing(size: int, window: int, stride: int) -> int:
+    """Sites to add behind an axis of `size` sites so that its last window, and no further one, fits."""
+    before = (window - stride + 1) // 2
+    most = window - 1 - before  # makes ceil(size / stride) windows of any size
+    if surely(size % stride == 0):
+        return max(0, most - stride + 1)
+    return max(0, most - (size - 1) % stride) if isinstance(size, int) else most
 
 
 class CloudReducer(nn.Module):
