@@ -25,9 +25,9 @@ class StageGeometry:
 
     anchors: str
     stride: int
-    voxel: float | None
+    voxel: float | None = None
     neighbors: int
-    partition: str
+    partition: str = "cells"
     regions: int
     window: float | None
     proposals: str
