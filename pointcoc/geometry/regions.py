@@ -212,6 +212,7 @@ def grid_regions(
         device: where to build.
     """
     tile = [n // f for n, f in zip(grid, counts, strict=True)]
+    assert not any(surely(n != t * f) for n, t, f in zip(grid, tile, counts, strict=True)), (grid, counts)
     num_tiles, size = num_sets, 1
     for f, t in zip(counts, tile, strict=True):
         num_tiles, size = num_tiles * f, size * t
@@ -431,10 +432,7 @@ def _ravel(site: Tensor, sizes: Tensor) -> Tensor:
 def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, IndexOrder]:
     """Sort points by set and cell (stable); only cells with points become regions."""
     batch = points.batch
-    key = cell[:, 0]
-    for axis in range(1, cell.shape[1]):
-        key = key * cells[batch, axis] + cell[:, axis]
-    key = key + counts_to_ptr(cells.prod(1))[batch]
+    key = _ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
     order = torch.argsort(key, stable=True)
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
     inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))

@@ -131,7 +131,10 @@ class HubMixin(PyTorchModelHubMixin, tags=["context-clusters"], library_name="po
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if {name: tuple(value.shape) for name, value in self.state_dict().items()} != expected_shapes(self.config):  # type: ignore[attr-defined]
-            raise ValueError("the network was pruned or changed: its tensors are not those of its config, save none")
+            raise ValueError(
+                "the network was pruned or changed: its tensors are not those of its config, so that nothing could "
+                "load them again; save its state_dict() instead"
+            )
         tensors = {name: value.detach().contiguous() for name, value in self.state_dict().items()}  # type: ignore[attr-defined]
         # Another name first: tensors of a file that is being read are that file, mapped into memory.
         temporary = save_directory / f"{WEIGHTS}.temporary"
