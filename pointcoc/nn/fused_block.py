@@ -14,6 +14,8 @@ from pointcoc.nn.norm import SetNorm, normalize, normalize_equal
 from pointcoc.ops import Assignment, context_cluster
 from pointcoc.ops.equations import EPS, unit
 
+HIDDEN_BYTES = 8 << 20  # of the hidden layer at once: beyond a cache, and 32 MB is fetched anew from the system each time
+
 # R regions of all sets, n points in each, m centers a region, h heads of d channels, C channels of the block.
 
 
@@ -71,7 +73,19 @@ class FusedBlock(nn.Module):
         return is_official and 3 * num_centers * dim <= 2 * head_dim * dim + 3 * num_centers * head_dim
 
     def _pointwise(self, normal: Tensor) -> Tensor:
-        return _apply(self.fc2, _apply(self.fc1, normal, gelu=True))
+        """Run the pointwise network on as many points at a time as leave its hidden layer in a processor's cache."""
+        rows = normal.flatten(0, -2)
+        parts = [self._mlp(part) for part in rows.split(self._rows_at_once(rows))]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).view_as(normal)
+
+    def _mlp(self, rows: Tensor) -> Tensor:
+        return _apply(self.fc2, _apply(self.fc1, rows, gelu=True))
+
+    def _rows_at_once(self, rows: Tensor) -> int:
+        is_open = torch.compiler.is_exporting() or not isinstance(rows.shape[0], int)  # programs for any number of rows
+        if is_open or rows.device.type != "cpu":
+            return rows.shape[0]
+        return max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size()))
 
     def _cluster(self, x: Tensor, tiles: Tiles) -> Tensor:
         """Cluster normalized points (R, n, C) and project the result back."""
