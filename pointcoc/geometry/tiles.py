@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.geometry.plan import StageGeometry, equal_tiles
+from pointcoc.geometry.proposals import Proposals
 from pointcoc.geometry.regions import TileOrder, UniformRegions, grid_regions
 
 # B sets, R tiles in each, n points in a tile, m proposals of centers per tile, C channels.
@@ -19,22 +20,23 @@ class Tiles:
 
     Args:
         grid: sites per axis.
-        size: points of a tile, n.
-        mean: the matrix that averages the points of each proposal, shape (m, n).
-        exists: False for proposals without points, shape (m,); None if there are none.
+        proposals: what proposes the centers of every tile.
         order: how points enter region order; None if they are in it.
     """
 
     grid: tuple[int, ...]
-    size: int
-    mean: Tensor
-    exists: Tensor | None
+    proposals: Proposals
     order: TileOrder | None
 
     @property
     def num_centers(self) -> int:
         """Proposals per tile, m."""
-        return self.mean.shape[0]
+        return self.proposals.mean.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Points of a tile, n."""
+        return self.proposals.mean.shape[1]
 
     def enter(self, maps: Tensor) -> Tensor:
         """Maps (B, *grid, C) to tiles (B * R, n, C)."""
@@ -66,9 +68,6 @@ def make_tiles(grid: tuple[int, ...], stage: StageGeometry, device: torch.device
         return None
     regions = grid_regions(grid, 1, counts, stage.centers, device)
     assert isinstance(regions, UniformRegions)
-    members = regions.members[0].to(dtype)
-    count = members.sum(1)
-    exists = None if regions.all_exist else count > 0
     order = regions.order
     assert order is None or isinstance(order, TileOrder)
-    return Tiles(grid, members.shape[1], members / count.clamp(min=1)[:, None], exists, order)
+    return Tiles(grid, Proposals.of(regions, dtype), order)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from pointcoc.geometry.regions import Regions
 from pointcoc.geometry.segments import Segments, spread
 from pointcoc.nn.cluster import ContextCluster
-from pointcoc.nn.mlp import Mlp
-from pointcoc.nn.norm import SetNorm
+from pointcoc.nn.folded import after_norm, are_plain, before_scale
+from pointcoc.nn.mlp import Mlp, mlp
+from pointcoc.nn.norm import SetNorm, normalize
 from pointcoc.ops import Assignment, ClusterOptions
 
 
@@ -47,9 +48,25 @@ class ClusterBlock(nn.Module):
 
     def forward(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Map rows (N, dim) in region order to rows (N, dim) and the assignment of the cluster layer."""
-        y, assignment = self.cluster(self.norm1(x, sets), regions)
-        x = x + self._drop(self.scale1 * y, sets)
-        return x + self._drop(self.scale2 * self.mlp(self.norm2(x, sets)), sets), assignment
+        y, assignment = self._cluster(x, sets, regions)
+        x = x + self._drop(y, sets)
+        return x + self._drop(self._pointwise(x, sets), sets), assignment
+
+    def _cluster(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
+        """Run the first branch: what is folded into its layers need not be kept for the gradients."""
+        one = self.cluster
+        if not are_plain(self.norm1, one.f, one.v, one.proj) or not _is_own(one, ContextCluster) or _is_float16(x):
+            y, assignment = one(self.norm1(x, sets), regions)
+            return self.scale1 * y, assignment
+        fv, proj = after_norm(self.norm1, one.f, one.v), before_scale(one.proj, self.scale1)
+        return one.run(normalize(x, sets, self.norm1.eps), regions, fv, proj)
+
+    def _pointwise(self, x: Tensor, sets: Segments) -> Tensor:
+        one = self.mlp
+        if not are_plain(self.norm2, one.fc1, one.act, one.fc2) or not _is_own(one, Mlp) or _is_float16(x):
+            return self.scale2 * one(self.norm2(x, sets))
+        first, last = after_norm(self.norm2, one.fc1), before_scale(one.fc2, self.scale2)
+        return mlp(normalize(x, sets, self.norm2.eps), first, last)
 
     def _drop(self, x: Tensor, sets: Segments) -> Tensor:
         """Stochastic depth (ECCV 2016): skip the branch for some sets, scale it up for the others."""
@@ -57,3 +74,14 @@ class ClusterBlock(nn.Module):
             return x
         keep = torch.rand(sets.num, 1, device=x.device) >= self.drop_path
         return x * spread(keep.to(x.dtype) / (1 - self.drop_path), sets)
+
+
+def _is_own(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return type(module) is kind and not (module._forward_hooks or module._forward_pre_hooks)
+
+
+def _is_float16(x: Tensor) -> bool:
+    """Whether products run in float16, where weights times a small scale would vanish."""
+    device = x.device.type
+    is_autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return is_autocast or x.dtype == torch.float16

@@ -47,17 +47,17 @@ def test_leave_undoes_enter(grid: tuple[int, int], settings: dict) -> None:
 
 def test_centers_are_means_of_sub_cells() -> None:
     layout = tiles((3, 3), regions=1)
-    assert layout.exists is None
+    assert layout.proposals.exists is None
     points = torch.arange(9, dtype=torch.float64)
-    assert (layout.mean @ points).tolist() == [2.0, 3.0, 5.0, 6.0]  # sub-cells of 2 x 2 sites overlap
+    assert (layout.proposals.mean @ points).tolist() == [2.0, 3.0, 5.0, 6.0]  # sub-cells of 2 x 2 sites overlap
 
 
 def test_sub_cells_with_equal_sites_are_there_once() -> None:
     layout = tiles((2, 2))
     assert (layout.size, layout.num_centers) == (1, 4)
-    assert layout.exists is not None
-    assert layout.exists.tolist() == [True, False, False, False]
-    assert layout.mean.tolist() == [[1.0], [0.0], [0.0], [0.0]]
+    assert layout.proposals.exists is not None
+    assert layout.proposals.exists.tolist() == [[True], [False], [False], [False]]
+    assert layout.proposals.mean.tolist() == [[1.0], [0.0], [0.0], [0.0]]
 
 
 @pytest.mark.parametrize("settings", [{}, {"window": 2}])

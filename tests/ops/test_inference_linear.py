@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.nn import inference_linear as module
-from pointcoc.nn.inference_linear import inference_linear
+from pointcoc.ops import inference_linear as module
+from pointcoc.ops.inference_linear import inference_linear
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.03, torch.float16: 0.01}
 

@@ -1,0 +1,50 @@
+"""Weights of a block with the affine parts of its norms in the linear layers behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pointcoc.nn.norm import SetNorm
+
+PLAIN = (nn.Linear, nn.GELU, SetNorm)
+
+
+def after_norm(norm: SetNorm, *layers: nn.Linear, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Join linear layers of one input and fold the affine part of the norm before them into weight and bias.
+
+    The norm has a weight w and a bias b per channel, and W (w * x + b) + c = (W diag(w)) x + (W b + c). Mean and
+    deviation of the set stay before the product: there they touch the channels of the input, behind it those of the
+    output, which are more, and a large mean would cancel only after rounding.
+
+    Args:
+        norm: the norm before the layers.
+        *layers: linear layers with bias.
+        dtype: to compute in; float32 or better by default.
+    """
+    own = norm.weight.dtype
+    dtype = dtype or torch.promote_types(own, torch.float32)
+    weight, bias = (torch.cat(list(part)).to(dtype) for part in zip(*((one.weight, one.bias) for one in layers)))
+    return (weight * norm.weight.to(dtype)).to(own), (bias + weight @ norm.bias.to(dtype)).to(own)
+
+
+def before_scale(layer: nn.Linear, scale: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Fold the scale of a branch into the linear layer that ends it.
+
+    Args:
+        layer: with bias.
+        scale: shape (out,).
+        dtype: to compute in; float32 or better by default.
+    """
+    own = scale.dtype
+    dtype = dtype or torch.promote_types(own, torch.float32)
+    exact = scale.to(dtype)
+    return (exact[:, None] * layer.weight.to(dtype)).to(own), (exact * layer.bias.to(dtype)).to(own)
+
+
+def are_plain(*modules: nn.Module) -> bool:
+    """Whether modules do what their class does and nobody watches them, so that their parameters say it all.
+
+    Adapters, quantized layers and parametrizations have classes of their own; hooks must see their module called.
+    """
+    return all(type(one) in PLAIN and not (one._forward_hooks or one._forward_pre_hooks) for one in modules)
