@@ -52,13 +52,13 @@ class Stage(nn.ModuleList):
     grad_checkpointing = False
 
     def forward(self, x: Tensor, plan: StagePlan) -> tuple[Tensor, list[Assignment]]:
-        """Map the rows of the anchors (A, dim) to rows of the same order and the assignment of each block."""
+        """Map the rows of the anchors (A, dim) to rows of the same order; assignments stay in region order."""
         order = plan.regions.order
         x = x if order is None else order.enter(x)
         assignments = []
         for block in self:
             x, assignment = self._run(block, x, plan)
-            assignments.append(assignment if order is None else _leave(assignment, order))
+            assignments.append(assignment)
         return x if order is None else order.leave(x), assignments
 
     def _run(self, block: nn.Module, x: Tensor, plan: StagePlan) -> tuple[Tensor, Assignment]:
@@ -307,11 +307,14 @@ def _init_linear(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _leave(assignment: Assignment, order: IndexOrder | TileOrder) -> Assignment:
+def _leave(assignment: Assignment, order: IndexOrder | TileOrder | None) -> Assignment:
+    if order is None:
+        return assignment
     return Assignment(order.leave(assignment.center), order.leave(assignment.similarity))
 
 
 def _clusters(points: PointSet, assignments: list[Assignment], plan: StagePlan) -> StageClusters:
     region, order = plan.regions.segments.index, plan.regions.order
     region = region if order is None else order.leave(region[:, None]).squeeze(1)
-    return StageClusters(points, region, plan.regions.num_centers, assignments)
+    blocks = [_leave(assignment, order) for assignment in assignments]
+    return StageClusters(points, region, plan.regions.num_centers, blocks)

@@ -216,17 +216,6 @@ def test_lower_precision_where_no_choice_can_flip(dtype: torch.dtype) -> None:
     torch.testing.assert_close(logits.double(), expected, rtol=0, atol=atol)
 
 
-def test_similarities_of_half_precision_are_float32() -> None:
-    """Two centers whose cosines differ by less than bfloat16 can say are still told apart."""
-    fused, images = nano(regions=1, depths=1).fuse().to(torch.bfloat16), batch((16, 16)).to(torch.bfloat16)
-    block, seen = fused.network.stages[0][0], []
-    assign = block._assign
-    block._assign = lambda *given: seen.append(given) or assign(*given)
-    fused(images)
-    x, point, center, _ = seen[0]
-    assert (x.dtype, point.dtype, center.dtype) == (torch.bfloat16, torch.float32, torch.float32)
-
-
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("size", [(32, 32), (22, 27)])
 @pytest.mark.parametrize("called_before", [True, False])
