@@ -14,7 +14,7 @@ from pointcoc.nn.folded import after_norm, are_plain, before_scale
 from pointcoc.ops import ClusterOptions
 
 CPU = torch.device("cpu")
-SETS, REGIONS = Segments.equal(2, 16, CPU), grid_regions((4, 4), 2, (2, 2), 2, CPU)
+SETS, REGIONS = Segments.equal(2, 16, CPU), grid_regions((4, 4), 2, (1, 1), 2, CPU)
 
 
 def block() -> ClusterBlock:
