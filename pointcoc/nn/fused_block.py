@@ -11,12 +11,11 @@ from pointcoc.geometry.tiles import Tiles
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.cluster import cluster_layer
 from pointcoc.nn.folded import after_norm, before_scale
+from pointcoc.nn.mlp import split_rows
 from pointcoc.nn.norm import normalize, normalize_equal
 from pointcoc.ops import Assignment
 from pointcoc.ops.center_side import ClusterWeights, center_side, prefers_center_side
 from pointcoc.ops.inference_linear import inference_linear
-
-HIDDEN_BYTES = 8 << 20  # of the hidden layer at once: more leaves the cache, 32 MB come from the system each time
 
 # R regions of all sets, n points in each, C channels of the block.
 
@@ -69,20 +68,12 @@ class FusedBlock(nn.Module):
         return ClusterWeights(fv.weight, fv.bias, proj.weight, proj.bias, self.alpha, self.beta)
 
     def _pointwise(self, normal: Tensor) -> Tensor:
-        """Run the pointwise network on as many points at a time as leave its hidden layer in a processor's cache."""
-        rows = normal.flatten(0, -2)
-        parts = [self._mlp(part) for part in rows.split(self._rows_at_once(rows))]
+        parts = [self._mlp(part) for part in split_rows(normal.flatten(0, -2), self.fc1.out_features)]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).view_as(normal)
 
     def _mlp(self, rows: Tensor) -> Tensor:
         hidden = inference_linear(rows, self.fc1.weight, self.fc1.bias, gelu=True)
         return inference_linear(hidden, self.fc2.weight, self.fc2.bias)
-
-    def _rows_at_once(self, rows: Tensor) -> int:
-        is_open = torch.compiler.is_exporting() or not isinstance(rows.shape[0], int)  # programs for any number of rows
-        if is_open or rows.device.type != "cpu":
-            return rows.shape[0]
-        return max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size()))
 
 
 def _frozen_linear(weight: Tensor, bias: Tensor) -> nn.Linear:

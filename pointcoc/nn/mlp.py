@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pointcoc.nn.folded import are_plain
+
+HIDDEN_BYTES = 8 << 20  # of the hidden layer at once, on a CPU
 
 
 class Mlp(nn.Module):
@@ -40,7 +44,24 @@ def mlp(x: Tensor, first: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor]) ->
         first: shapes (hidden, dim) and (hidden,).
         last: shapes (dim, hidden) and (dim,).
     """
-    return gelu_linear(F.linear(x, *first), *last)
+    parts = [gelu_linear(F.linear(part, *first), *last) for part in split_rows(x, first[0].shape[0])]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def split_rows(x: Tensor, hidden: int) -> Sequence[Tensor]:
+    """Split points into parts whose hidden layer a processor's cache holds; one part where that gains nothing.
+
+    A hidden layer of more is written to memory and read again, and one of 32 MB comes from the system and is cleared
+    each time: 25 against 10 ms a block (stage 1 of coc_small, 8 images, float32, two cores).
+
+    Args:
+        x: shape (N, dim).
+        hidden: channels of the hidden layer.
+    """
+    is_open = torch.compiler.is_exporting() or not isinstance(x.shape[0], int)  # programs for any number of points
+    if is_open or x.device.type != "cpu":
+        return (x,)
+    return x.split(max(1, HIDDEN_BYTES // (hidden * x.element_size())))
 
 
 def gelu_linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
