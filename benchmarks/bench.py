@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save(results, options)
     results["load_after"] = load()
     print("load before:", results["load_before"], "after:", results["load_after"])
-    print("saved:", ", ".join(str(path) for path in save(results, options)))
+    stem = save(results, options)
+    has_plot = save_plot(results, stem.with_suffix(".png"))
+    print(f"saved: {stem}.json, .md", "and .png" if has_plot else "")
 
 
 def measure(
@@ -134,15 +136,14 @@ def cases_of(options: argparse.Namespace) -> list[Case]:
     return [replace(case, turns=options.turns or case.turns) for case in cases]
 
 
-def save(results: dict[str, Any], options: argparse.Namespace) -> list[Path]:
-    """Write JSON, Markdown and the picture; return the files."""
+def save(results: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Write JSON and Markdown; return their path without suffix."""
     kind = "quick" if options.quick else "paper" if options.paper else "bench"
     stem = options.out / f"{kind}-{results['machine']['device']}"
     options.out.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_suffix(suffix) for suffix in (".json", ".md", ".png")]
-    paths[0].write_text(json.dumps(results, indent=1) + "\n")
-    paths[1].write_text(render(results))
-    return paths if save_plot(results, paths[2]) else paths[:2]
+    stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(render(results))
+    return stem
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -178,7 +179,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError("--paper fixes batch, size, modes and turns; give only --networks beside it")
     if "fused" in (options.sections or ()) and options.device == "cpu":
         raise ValueError("section fused needs a GPU; leave it out on a CPU")
-    if any(number < 1 for number in (*(options.batch or ()), *(options.size or ()), options.turns or 1)):
+    turns = () if options.turns is None else (options.turns,)
+    if any(number < 1 for number in (*(options.batch or ()), *(options.size or ()), *turns)):
         raise ValueError("--batch, --size and --turns must be at least 1")
     here = SECTIONS if options.device == "cuda" else SECTIONS[:-1]
     options.sections = [section for section in here if section in (options.sections or here)]
