@@ -1,6 +1,7 @@
 # make demo    one network learns images, their pixels as sets, and clouds; no compiler needed
 # make test    everything, with the compiled packages torch-scatter and torch-cluster
 # make lint    style and types
+# make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; half an hour on 2 cores
 # make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINED := $(PIP) -c constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint bench docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/train.done
@@ -22,6 +23,10 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# BENCH='--quick', '--paper' or other options of benchmarks/bench.py. The profiler reports its own steps below level 99.
+bench: $(VENV)/train.done
+	KINETO_LOG_LEVEL=99 $(BIN)/python -W ignore benchmarks/bench.py $(BENCH)
 
 docs: $(VENV)/docs.done
 	$(BIN)/python -W ignore::FutureWarning -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html

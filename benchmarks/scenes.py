@@ -23,7 +23,7 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -71,20 +71,37 @@ def measure(net: ContextClusterNet, num_points: int, repeats: int, device: torch
     return planning, running, shares
 
 
+def scene_rows(
+    preset: str, sizes: Sequence[int], repeats: int, device: torch.device
+) -> Iterator[dict[str, int | float | str]]:
+    """Measure a preset on scenes of each size; a row as soon as it is there."""
+    torch.manual_seed(0)
+    net = ContextClusterNet.from_preset(preset).eval().to(device)
+    for size in sizes:
+        planning, running, shares = measure(net, size, repeats, device)
+        yield {"points": size, "plan": planning, "network": running, "anchors": shares}
+
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Return the lines of the table; the ratio is to the scene of 10,000 points, or to the first."""
+    base = next((row for row in rows if row["points"] == 10_000), rows[0])
+    lines = ["| points | plan | network | ratio | anchors |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        ratio = (row["plan"] + row["network"]) / (base["plan"] + base["network"])
+        cells = f"{row['points']:,} | {row['plan']:.2f} | {row['network']:.2f} | {ratio:.2f} | {row['anchors']}"
+        lines.append(f"| {cells} |")
+    return lines
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one row a size, then what it was measured with."""
     options = parse(arguments)
     device = torch.device(options.device)
-    torch.manual_seed(0)
-    net = ContextClusterNet.from_preset(options.preset).eval().to(device)
     rows = []
-    for size in options.sizes:
-        rows.append((size, *measure(net, size, options.repeats, device)))
-        print(f"{size:,} points: {rows[-1][1]:.2f} + {rows[-1][2]:.2f} microseconds per point", flush=True)
-    base = sum(next((row for row in rows if row[0] == 10_000), rows[0])[1:3])
-    print("\n| points | plan | network | ratio | anchors |\n| --- | --- | --- | --- | --- |")
-    for size, planning, running, shares in rows:
-        print(f"| {size:,} | {planning:.2f} | {running:.2f} | {(planning + running) / base:.2f} | {shares} |")
+    for row in scene_rows(options.preset, options.sizes, options.repeats, device):
+        rows.append(row)
+        print(f"{row['points']:,} points: {row['plan']:.2f} + {row['network']:.2f} microseconds per point", flush=True)
+    print("", *table(rows), sep="\n")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     present = ", ".join(name for name in NAMES if extension(name) is not None) or "no extensions"
     print(f"\n{options.preset}, float32, {platform.machine()}, {name}, torch {torch.__version__}, {present}")
