@@ -183,3 +183,12 @@ def test_pointnet2_is_left_out_without_torch_cluster(module, monkeypatch: pytest
     monkeypatch.setattr(clouds, "extension", lambda name: None)
     assert set(clouds.cloud_networks()) == set(clouds.OURS)
     assert "PointNet++ is left out: it needs torch-cluster" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", ["unfused", "eager"])
+def test_operators_add_up(module, mode: str, capsys) -> None:
+    module("operators").main(["coc_nano", "--mode", mode, "--size", "32", "--batch", "2", "--runs", "1"])
+    printed = capsys.readouterr().out
+    milliseconds = [float(line.split(" | ")[1]) for line in printed.splitlines() if line.endswith("% |")]
+    assert sum(milliseconds[:-1]) == pytest.approx(milliseconds[-1], abs=0.01 * len(milliseconds))
+    assert "GFLOP/s in all" in printed
