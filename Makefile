@@ -1,7 +1,7 @@
 # make demo    one network learns images, their pixels as sets, and clouds; no compiler needed
 # make test    everything, with the compiled packages torch-scatter and torch-cluster
 # make lint    style and types
-# make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; half an hour on 2 cores
+# make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; compiles much, so it takes long
 # make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
 VENV ?= .venv

@@ -10,8 +10,9 @@ benchmarks/results/bench-cpu.* (or bench-cuda.*)::
     python benchmarks/bench.py --sections training --batch 8 --modes eager compiled
     python benchmarks/bench.py --paper                              # the paper's protocol, on a GPU
 
-Time: a full run on 2 CPU cores was laid out for half an hour, most of it compilation: inference at batch 8 is compiled
-without and with freezing, all else runs eagerly unless --modes asks for more. On a GPU only the largest batch is.
+Time: a full run was planned for about half an hour on 2 CPU cores and has not been timed. Most of it is compilation:
+inference at batch 8 is compiled without and with freezing, all else runs eagerly unless --modes asks for more. On a
+GPU only the largest batch is compiled.
 
 How to read it: what is compared takes turns in one process, so that other work on the machine strikes all of it;
 numbers are medians, a ratio divides the medians of the best mode of each network, and above 1 ours is faster. Weights
