@@ -7,7 +7,7 @@
 
 The validation part, a tenth of the training set, chooses the epoch; `val/` (or `test/`) is read once, at the end.
 Defaults follow the data: `--data PATH --help` shows those of images of 224 pixels, `--size 32` those of small ones.
-`--smoke` ends in seconds; `--resume` continues a run that was interrupted.
+`--smoke` ends in seconds; `--resume auto` continues a run that was interrupted.
 
 README.md, "Measured", has what came out, with hardware and minutes.
 """

@@ -4,7 +4,7 @@
     python examples/modelnet40.py --data PATH    # HDF5 files: ply_data_train*.h5, ply_data_test*.h5, shape_names.txt
 
 The validation part, a tenth of the training set, chooses the epoch; the test set is read once, at the end. No voting.
-`--smoke` ends in seconds; `--resume` continues a run that was interrupted.
+`--smoke` ends in seconds; `--resume auto` continues a run that was interrupted.
 
 README.md, "Measured", has what came out, with hardware and minutes.
 """

@@ -72,7 +72,8 @@ def test_smoke_on_the_command_line(name: str, tmp_path: Path, clouds: Path) -> N
     assert lines[-1].startswith("test accuracy ")
     assert lines[-1].endswith("minutes, files in run")
     assert ("no --data given" in lines[0]) == (name == "imagenet")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"best.safetensors", "epoch-0002", "metrics.jsonl"}
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"best.safetensors", "epoch-0001", "epoch-0002", "metrics.jsonl", "curves.png"}
 
 
 @pytest.mark.parametrize("form", ["image", "ink"])
@@ -119,8 +120,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(clouds: Path, tmp_path: 
         patch.setattr(module.Augment, "__call__", stopped)
         with pytest.raises(SystemExit, match="130"):
             train(tmp_path / "stopped")
-    assert "--resume continues after the last whole epoch" in capsys.readouterr().err
-    train(tmp_path / "stopped", "--resume")
+    assert "--resume auto continues from the last checkpoint" in capsys.readouterr().err
+    train(tmp_path / "stopped", "--resume", "auto")
     whole, stopped_run = (
         (tmp_path / name / "epoch-0003" / "model.safetensors").read_bytes() for name in ("whole", "stopped")
     )
@@ -154,7 +155,7 @@ def test_the_test_set_is_read_once_and_last(images: Path, tmp_path: Path, monkey
         ("imagenet", ["--data", "x", "--form", "ink"], "form must be 'image' for --data, got 'ink'"),
         ("imagenet", ["--rand-augment", "rand-m9"], "rand_augment and erasing have no effect on digits"),
         ("imagenet", ["--form", "ink", "--mixup", "0.8"], "unless the input is an image tensor, got PointSet"),
-        ("imagenet", ["--resume"], "nothing to resume"),
+        ("imagenet", ["--resume", "must"], "nothing to resume"),
         ("imagenet", ["--optimizer", "adamx"], "unknown optimizer 'adamx'"),
         ("modelnet40", ["--data", "nowhere"], "must be an existing folder, but nothing lies at nowhere"),
         ("modelnet40", ["--scale", "0.5"], "scale must be at least 1, got 0.5"),

@@ -6,11 +6,13 @@ from pointcoc.train.labels import check_labels
 from pointcoc.train.loaders import Loaders, make_loaders
 from pointcoc.train.loop import FitResult, evaluate, finish, fit
 from pointcoc.train.settings import Settings
+from pointcoc.train.stopping import Stopped
 
 __all__ = [
     "FitResult",
     "Loaders",
     "Settings",
+    "Stopped",
     "check_labels",
     "evaluate",
     "finish",

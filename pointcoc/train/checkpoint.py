@@ -1,30 +1,31 @@
 """Checkpoints that are whole or absent: safetensors weights, and the state of a run beside them.
 
-A run's folder holds `epoch-0012/` (everything that is needed to continue after 12 epochs) and `best.safetensors` (the
-weights of the epoch that validation chose). Both appear by renaming a finished temporary, so that a crash, a kill or a
-full disk at any moment leaves the previous one as it was.
+A run's folder holds `epoch-0012/` (everything that is needed to continue after 12 epochs) or
+`epoch-0012-update-00345/` (the same after 345 updates, in the 13th epoch), and `best.safetensors` (the weights of the
+epoch that validation chose). All appear by renaming a finished temporary, so that a crash, a kill or a full disk at any
+moment leaves the previous one as it was.
 """
 
 import json
 import os
-import random
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pointcoc.train.whole_files import atomic, flush, remove
+
 BEST = "best.safetensors"
 WEIGHTS = "model.safetensors"
 AVERAGE = "ema.safetensors"
 STATE = "state.pt"
+NAME = re.compile(r"epoch-(\d+)(?:-update-(\d+))?")
 # Fields of a model's config that are settings of training: weights fit whatever their values.
 TRAINING_FIELDS = ("backend", "drop_path", "dropout", "layer_scale")
 
@@ -84,33 +85,48 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_checkpoint(
-    out: Path, epoch: int, model: nn.Module, average: nn.Module | None, state: Mapping[str, Any]
+    out: Path,
+    name: str,
+    model: nn.Module,
+    average: nn.Module | None,
+    state: Mapping[str, Any],
+    keep: int = 1,
 ) -> Path:
-    """Write what is needed to continue after `epoch` whole epochs, then remove the checkpoints before it.
+    """Write what is needed to continue, then remove all checkpoints but the newest ones.
 
     Args:
         out: folder of the run.
-        epoch: number of whole epochs behind the checkpoint.
+        name: name of the checkpoint, from `checkpoint_name`; one that is there already is left as it is.
         model: the weights in training.
         average: the moving average of the weights, or None.
-        state: plain values, lists, dicts and tensors: optimizer, counters, random states.
+        state: plain values, lists, dicts and tensors: optimizer, counters, scores.
+        keep: checkpoints that stay, this one included.
 
     Returns:
         The folder of the checkpoint.
+
+    Raises:
+        OSError: if it cannot be written, for example to a full disk; the message names the last one, which is whole.
     """
-    path = out / f"epoch-{epoch:04d}"
-    earlier = checkpoints(out)
+    path = out / name
+    if not path.exists():
+        try:
+            _write_checkpoint(path, model, average, state)
+        except (OSError, SafetensorError, RuntimeError) as error:  # each writer has its own error for a full disk
+            raise OSError(_not_written(path, error)) from error
+    for old in checkpoints(out)[:-keep]:
+        discard(old)
+    return path
+
+
+def _write_checkpoint(path: Path, model: nn.Module, average: nn.Module | None, state: Mapping[str, Any]) -> None:
     with atomic(path) as temporary:
         temporary.mkdir(parents=True)
         save_weights(temporary / WEIGHTS, model)
         if average is not None:
             save_weights(temporary / AVERAGE, average)
         torch.save(dict(state), temporary / STATE)
-        _flush(temporary / STATE)
-    for old in earlier:
-        if old != path:
-            shutil.rmtree(old)
-    return path
+        flush(temporary / STATE)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -148,72 +164,39 @@ def load_checkpoint(path: Path, model: nn.Module, average: nn.Module | None) -> 
         load_weights(average, path / AVERAGE)
 
 
+def checkpoint_name(epoch: int, update: int, is_whole_epoch: bool) -> str:
+    """Return the name of a checkpoint.
+
+    Args:
+        epoch: whole epochs behind it.
+        update: updates behind it.
+        is_whole_epoch: whether nothing of the next epoch was done.
+    """
+    return f"epoch-{epoch:04d}" if is_whole_epoch else f"epoch-{epoch:04d}-update-{update:05d}"
+
+
 def checkpoints(out: Path) -> list[Path]:
     """The whole checkpoints of a run's folder, oldest first."""
-    return sorted(path for path in out.glob("epoch-*") if path.is_dir() and path.suffix != ".temporary")
+    found = [path for path in out.glob("epoch-*") if path.is_dir() and NAME.fullmatch(path.name)]
+    return sorted(found, key=_progress)
 
 
 def last_checkpoint(out: Path) -> Path | None:
     """The newest whole checkpoint of a run's folder, None where there is none."""
-    return max(checkpoints(out), default=None)
+    return next(reversed(checkpoints(out)), None)
 
 
-def random_states() -> dict[str, Any]:
-    """The states of all random number generators a run draws from, as plain values and tensors."""
-    name, keys, *rest = np.random.get_state()
-    version, words, gauss = random.getstate()
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [str(name), np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+def _progress(path: Path) -> tuple[int, int]:
+    epoch, update = NAME.fullmatch(path.name).groups(default="0")  # type: ignore[union-attr]  # names were filtered
+    return int(epoch), int(update)
 
 
-def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Put the random number generators back to what `random_states` returned."""
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails."""
+def discard(path: Path) -> None:
+    """Remove a checkpoint: first its name, so that a kill leaves no half of it that looks whole."""
     temporary = path.with_name(f"{path.name}.temporary")
     remove(temporary)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    except BaseException:
-        remove(temporary)
-        raise
-
-
-def _flush(path: Path) -> None:
-    """Ask the disk to hold what was written, so that a rename never overtakes the content (POSIX only)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    os.replace(path, temporary)
+    remove(temporary)
 
 
 def _config_of(model: nn.Module) -> dict[str, Any] | None:
@@ -246,7 +229,19 @@ def _require_file(path: Path) -> None:
         raise FileNotFoundError(f"no checkpoint at {path}: expected a file")
 
 
+def _not_written(path: Path, error: Exception) -> str:
+    last = last_checkpoint(path.parent)
+    kept = (
+        f"the last checkpoint, {last}, is whole: --resume auto continues from it" if last else "there is none before it"
+    )
+    return f"checkpoint {path} could not be written ({_first_line(error)}); {kept}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _unreadable(path: Path, expected: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = _first_line(error)
     size = path.stat().st_size
     return f"{path} is truncated or not a checkpoint: found {size:,} bytes that do not read as {expected} ({reason})"

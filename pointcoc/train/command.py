@@ -1,5 +1,6 @@
 """From a dataclass of settings to a command line; a mistake of the user ends with one sentence, not a traceback."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -7,10 +8,11 @@ from typing import TypeVar
 import tyro
 
 from pointcoc.train.settings import Settings
+from pointcoc.train.stopping import Stopped
 
 S = TypeVar("S", bound=Settings)
-USER_ERRORS = (ValueError, FloatingPointError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError)
-STOPPED = 130  # what shells report for a program that Ctrl-C ended
+USER_ERRORS = (ValueError, FloatingPointError, OSError, MemoryError, ImportError)
+SIGNALED = 128  # shells report a program that a signal ended by this and the number of the signal
 
 
 def run_command(main: Callable[[S], object], default: S, description: str, args: Sequence[str] | None = None) -> None:
@@ -24,7 +26,8 @@ def run_command(main: Callable[[S], object], default: S, description: str, args:
 
     Raises:
         SystemExit: with code 2 and a sentence on stderr for an unknown option, a value outside its range, a wrong path
-            or a checkpoint that does not fit; with code 130 for Ctrl-C.
+            or a checkpoint that does not fit, and for what ends a run: a loss that is not finite, no memory, a full
+            disk; with code 130 for Ctrl-C and 143 for SIGTERM, after the run was saved.
     """
     try:
         settings = tyro.cli(
@@ -33,8 +36,12 @@ def run_command(main: Callable[[S], object], default: S, description: str, args:
         main(settings.shrink())
     except USER_ERRORS as error:
         _exit(2, f"error: {error}")
+    except Stopped as stop:
+        _exit(SIGNALED + stop.number, str(stop))
     except KeyboardInterrupt:
-        _exit(STOPPED, "stopped; the same command with --resume continues after the last whole epoch")
+        _exit(
+            SIGNALED + signal.SIGINT, "stopped; the same command with --resume auto continues from the last checkpoint"
+        )
 
 
 def _exit(code: int, sentence: str) -> None:

@@ -73,7 +73,6 @@ def _loader(
     if settings.smoke:
         rows = _few(torch.arange(len(dataset)) if rows is None else rows)
     part = dataset if rows is None else Subset(dataset, rows.tolist())
-    # Workers end with each epoch: their random states then follow from that of the run, which a checkpoint holds.
     return DataLoader(
         part,
         batch_size=settings.batch_size,

@@ -4,29 +4,29 @@ Built on accelerate (device, bf16), timm (optimizer, schedule, mixup, moving ave
 loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
 """
 
-import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
-from timm.data import Mixup
-from timm.scheduler.scheduler import Scheduler
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from accelerate import Accelerator, PartialState
+from accelerate.utils import send_to_device
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from pointcoc.train import checkpoint
+from pointcoc.train.batches import Batches
+from pointcoc.train.curves import save_curves
+from pointcoc.train.items import Batch
 from pointcoc.train.labels import check_labels, num_classes_of
-from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, trim_metrics
-from pointcoc.train.optimization import blend, make_mix, make_optimizer, make_scheduler
-from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings, run_to_resume
+from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, peak_memory
+from pointcoc.train.run import Run, batches_of, make_accelerator, rank_of
+from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.update import one_update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +49,18 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
     """Train a network, keep the weights of its best epoch, and leave the model with them.
 
     The best epoch has the highest accuracy on `val_loader`, then the lowest loss; without `val_loader` it is the last.
-    `settings.out` receives metrics.jsonl, best.safetensors and, after every epoch, a checkpoint that `settings.resume`
-    continues from.
+    `settings.out` receives metrics.jsonl, best.safetensors, a picture of the curves and, after every epoch and every
+    `settings.save_every` updates, a checkpoint that `settings.resume` continues from.
 
-    What a resumed run repeats: weights, optimizer, schedule, moving average and all random states are those of the
-    last whole epoch, and the epoch that was interrupted starts over. So it ends with the bits of a run that was never
-    stopped, on the same device, with the same number of threads and workers, wherever the backward is deterministic. A
-    loader that shuffles with a generator of its own, or that keeps its workers between epochs, repeats it up to the
-    order of the sets and their augmentation.
+    A run that was killed and is resumed, at the start of an epoch or within, ends with the bits of a run that was never
+    stopped: on the same device, with the same number of threads and processes, wherever the backward is deterministic;
+    the number of workers does not matter. For that the order of an epoch, the augmentation of an item and what the
+    network draws follow from the seed and from counters, see `pointcoc.train.seeds`. A loader of a stream resumes at
+    the start of an epoch, and its order is its own.
+
+    Ctrl-C and SIGTERM end the run after the update that is being computed, with a checkpoint.
+
+    Under `accelerate launch` or `torchrun` every process calls this; each computes its share of every update.
 
     Args:
         model: network from inputs to logits (B, num_classes), with `num_classes`, itself or in its `config`.
@@ -69,22 +73,27 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
 
     Raises:
         ValueError: if a label lies outside the classes, `out` holds a run and neither `resume` nor `overwrite` is set,
-            the run in `out` differs in a setting or config, a checkpoint is truncated, or the loader does not fit
-            mixup.
+            the run in `out` differs in a setting or config, a checkpoint is truncated, the loader does not fit
+            mixup, or items beyond `max_bad` cannot be read.
         FileNotFoundError: if there is nothing to resume.
-        FloatingPointError: if the loss is not finite; the message holds step and learning rate.
+        FloatingPointError: if the loss is not finite; the message holds update and learning rate, the file that the
+            batch was written to, and the last good checkpoint.
+        MemoryError: if the memory does not suffice; the message holds the settings that help.
+        OSError: if a checkpoint cannot be written; the one before is whole.
+        Stopped: a `KeyboardInterrupt`, if Ctrl-C or SIGTERM came; it names the checkpoint.
     """
     last = run_to_resume(settings)
-    run = _Run.build(model, train_loader, val_loader, settings)
-    if settings.overwrite:
-        clear_run(settings.out)
+    run = Run.build(model, train_loader, val_loader, settings)
     try:
         if last is not None:
             run.restore(last)
-        trim_metrics(settings.out / METRICS, run.epoch)
-        with MetricsFile(settings.out / METRICS) as metrics, run.progress() as progress:
+        run.clean_folder()
+        with run.stop, run.metrics() as metrics, run.progress() as progress:
             while run.epoch < settings.epochs:
                 _one_epoch(run, metrics, progress)
+        run.accelerator.wait_for_everyone()
+        if run.is_main:
+            save_curves(settings.out)
     finally:
         run.release()
     best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
@@ -108,8 +117,8 @@ def evaluate(model: nn.Module, loader: DataLoader, precision: Precision = "no") 
     Raises:
         ValueError: if a label lies outside the classes, or the loader is empty.
     """
-    accelerator = _accelerator(precision)
-    return _measure(accelerator, model.to(accelerator.device), accelerator.prepare_data_loader(loader))
+    accelerator = make_accelerator(precision)
+    return _measure(accelerator, model.to(accelerator.device), batches_of(loader, accelerator))
 
 
 def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, settings: Settings) -> dict[str, float]:
@@ -119,6 +128,8 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
         The scores of `evaluate`.
     """
     scores = evaluate(model, test_loader, settings.precision)
+    if not PartialState().is_main_process:
+        return scores
     with MetricsFile(result.out / METRICS) as metrics:
         metrics.write("test", result.best_epoch, {**scores, "seconds": result.seconds})
     print(
@@ -128,218 +139,97 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
     return scores
 
 
-@dataclass(kw_only=True)
-class _Run:
-    """The moving parts of a run, and the counters that a checkpoint holds."""
-
-    settings: Settings
-    accelerator: Accelerator
-    model: nn.Module
-    optimizer: Any
-    scheduler: Scheduler
-    train_loader: DataLoader
-    val_loader: DataLoader | None
-    average: ModelEmaV3 | None
-    mix: Mixup | None
-    num_classes: int
-    epoch: int = 0
-    update: int = 0
-    seconds: float = 0.0
-    best: tuple[float, float] = field(default=(-math.inf, -math.inf))
-
-    @classmethod
-    def build(
-        cls, model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | None, settings: Settings
-    ) -> Self:
-        """Put the model on the device and make what trains it."""
-        if len(train_loader) == 0:
-            raise ValueError(f"train_loader must have at least one batch of {train_loader.batch_size} sets, got none")
-        set_seed(settings.seed)
-        accelerator = _accelerator(settings.precision)
-        model.to(accelerator.device)
-        num_classes = num_classes_of(model)
-        optimizer = make_optimizer(model, settings)
-        average = ModelEmaV3(model, decay=settings.ema, use_warmup=True) if settings.ema else None
-        return cls(
-            settings=settings,
-            accelerator=accelerator,
-            model=accelerator.prepare_model(model),
-            optimizer=accelerator.prepare_optimizer(optimizer),
-            scheduler=make_scheduler(optimizer, len(train_loader), settings),
-            train_loader=accelerator.prepare_data_loader(train_loader),
-            val_loader=accelerator.prepare_data_loader(val_loader) if val_loader is not None else None,
-            average=average,
-            mix=make_mix(num_classes, settings),
-            num_classes=num_classes,
-        )
-
-    @property
-    def plain_model(self) -> nn.Module:
-        """The weights in training, out of accelerate's wrappers."""
-        return self.accelerator.unwrap_model(self.model)
-
-    @property
-    def average_model(self) -> nn.Module | None:
-        """The moving average of the weights, None without one."""
-        return None if self.average is None else self.average.module
-
-    @property
-    def kept_model(self) -> nn.Module:
-        """The weights that are validated and kept: the moving average if there is one."""
-        return self.plain_model if self.average_model is None else self.average_model
-
-    def progress(self) -> Progress:
-        """The bar of what is left of the run."""
-        return Progress(self.settings.epochs, self.epoch, len(self.train_loader))
-
-    def save(self) -> None:
-        """Write the checkpoint of the epochs so far."""
-        checkpoint.save_checkpoint(
-            self.settings.out,
-            self.epoch,
-            self.plain_model,
-            self.average_model,
-            {
-                "epoch": self.epoch,
-                "update": self.update,
-                "seconds": self.seconds,
-                "optimizer": self.optimizer.state_dict(),
-                "random": checkpoint.random_states(),
-                "settings": plain_settings(self.settings),
-            },
-        )
-
-    def restore(self, path: Path) -> None:
-        """Continue from a checkpoint; the model is untouched if it does not fit."""
-        state = checkpoint.read_state(path)
-        check_same_settings(path, state["settings"], plain_settings(self.settings))
-        checkpoint.load_checkpoint(path, self.plain_model, self.average_model)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.update, self.seconds = state["epoch"], state["update"], state["seconds"]
-        self.scheduler.step_update(self.update)
-        self.best = _best_so_far(self.settings.out)
-        checkpoint.restore_random_states(state["random"])
-
-    def release(self) -> None:
-        """Give the model back without what accelerate put around its forward for mixed precision."""
-        model = self.plain_model
-        if "_original_forward" in model.__dict__:
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            del model.forward
-        self.accelerator.free_memory()
-
-
-def _one_epoch(run: _Run, metrics: MetricsFile, progress: Progress) -> None:
-    """Train on every set once, validate, keep the weights if they are the best, write the checkpoint."""
-    start = time.perf_counter()
+def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress) -> None:
+    """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, metrics, progress)
-    val = _measure(run.accelerator, run.kept_model, run.val_loader) if run.val_loader is not None else None
-    run.seconds += time.perf_counter() - start
-    run.epoch += 1
+    val = _measure(run.accelerator, run.kept_model, run.val, run.stop_if_asked) if run.val is not None else None
+    run.next_epoch()
     is_best = _keep_if_best(run, val)
-    metrics.write("train", run.epoch, {**train, "seconds": run.seconds})
+    metrics.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
     if val is not None:
         metrics.write("val", run.epoch, {**val, "is_best": is_best})
     run.save()
     progress.epoch(run.epoch, train, val, is_best)
+    run.stop_if_asked()
 
 
-def _train(run: _Run, metrics: MetricsFile, progress: Progress) -> dict[str, float]:
-    """One pass over the training part."""
+def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, float]:
+    """One pass over the training part, or what is left of it."""
     start = time.perf_counter()
-    scores = Scores(run.num_classes).to(run.accelerator.device)
-    num_sets = 0
+    data_seconds, num_sets = 0.0, 0
     run.model.train()
-    for inputs, labels in run.train_loader:
-        lr = _lr(run)
-        loss = _one_update(run, inputs, labels, scores)
-        num_sets += len(labels)
-        progress.step(run.epoch + 1, len(labels), loss, scores)
-        if run.update % run.settings.log_every == 0:
-            metrics.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": lr})
-    rate = num_sets / (time.perf_counter() - start)
-    return {**scores.compute(), "update": run.update, "lr": lr, "sets_per_second": rate}
+    updates = run.train.updates(run.epoch, run.position)
+    while True:
+        waiting = time.perf_counter()
+        parts, size = next(updates, (None, 0))
+        data_seconds += time.perf_counter() - waiting
+        if parts is None:
+            break
+        known_bad = len(run.bad)
+        loss = one_update(run, parts, size)
+        num_sets += size
+        _report(run, loss, size, known_bad, metrics, progress)
+        if run.is_save_due:
+            run.save()
+        run.stop_if_asked()
+    seconds = time.perf_counter() - start
+    return {
+        **run.scores.joined(run.accelerator).compute(),
+        "update": run.update,
+        "lr": run.lr,
+        "sets_per_second": num_sets / seconds,
+        "data_share": data_seconds / seconds,
+        "peak_memory": peak_memory(run.accelerator.device),
+    }
 
 
-def _one_update(run: _Run, inputs: Any, labels: Tensor, scores: Scores) -> float:
-    """One step of the optimizer; returns the loss."""
-    labels = check_labels(labels, run.num_classes)
-    inputs, targets = blend(run.mix, inputs, labels)
-    logits = run.model(inputs)
-    # Blended targets are probabilities, already smoothed.
-    smoothing = 0.0 if run.mix else run.settings.label_smoothing
-    loss = cross_entropy(logits, targets, label_smoothing=smoothing)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(_not_finite(run, value))
-    scores.update(loss, logits, labels if run.mix is None else targets.argmax(1))
-    run.optimizer.zero_grad()
-    run.accelerator.backward(loss)
-    if run.settings.clip_grad:
-        run.accelerator.clip_grad_norm_(run.model.parameters(), run.settings.clip_grad)
-    run.optimizer.step()
-    run.update += 1
-    run.scheduler.step_update(run.update)
-    if run.average is not None:
-        run.average.update(run.plain_model, step=run.update)
-    return value
+def _report(run: Run, loss: float, size: int, known_bad: int, metrics: MetricsFile, progress: Progress) -> None:
+    progress.step(run.epoch + 1, size, loss, run.scores)
+    for sentence in list(run.bad.values())[known_bad:]:
+        progress.say(f"left out, unreadable: {sentence}")
+    if run.update % run.settings.log_every == 0:
+        metrics.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": run.lr})
 
 
 @torch.no_grad()
-def _measure(accelerator: Accelerator, model: nn.Module, loader: DataLoader) -> dict[str, float]:
-    """Scores of a model on a loader; the model is left in the mode it came in."""
-    if len(loader) == 0:
+def _measure(
+    accelerator: Accelerator, model: nn.Module, batches: Batches, between: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Scores of a model on the batches of all processes; the model is left in the mode it came in."""
+    if len(batches) == 0:
         raise ValueError("loader must have at least one batch to measure a network on, got none")
     num_classes = num_classes_of(model)
     scores = Scores(num_classes).to(accelerator.device)
     was_training = model.training
     model.eval()
-    for inputs, labels in loader:
+    for batch in batches.mine():
+        inputs, labels = send_to_device(_readable(batch), accelerator.device, non_blocking=True)
         labels = check_labels(labels, num_classes)
         with accelerator.autocast():
             logits = model(inputs)
-        scores.update(cross_entropy(logits.float(), labels), logits, labels)
+        scores.update(cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
+        if between is not None:
+            between()
     model.train(was_training)
-    return scores.compute()
+    return scores.joined(accelerator).compute()
 
 
-def _accelerator(precision: Precision) -> Accelerator:
-    # accelerate keeps one precision per process; a process may train several networks, each with its own.
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=precision)
+def _readable(batch: Batch) -> Any:
+    """The batch, if all of it could be read: a score must not leave out what is hard to read."""
+    if batch.bad:
+        raise ValueError(f"an item cannot be read, and a network is measured on all: {batch.bad[0].sentence}")
+    return batch.value
 
 
-def _keep_if_best(run: _Run, val: dict[str, float] | None) -> bool:
+def _keep_if_best(run: Run, val: dict[str, float] | None) -> bool:
     """Write best.safetensors if this epoch is the best so far, or if nothing is there to choose by."""
-    rank = _rank(val)
-    if val is not None and rank <= run.best:
+    rank = rank_of(val)
+    # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
+    is_again = rank == run.best and run.epoch == run.best_epoch
+    if val is not None and rank <= run.best and not is_again:
         return False
-    run.best = rank
-    checkpoint.save_weights(run.settings.out / checkpoint.BEST, run.kept_model, epoch=run.epoch, val=val)
+    run.best, run.best_epoch = rank, run.epoch
+    if run.is_main:
+        path = run.settings.out / checkpoint.BEST
+        checkpoint.save_weights(path, run.kept_model, epoch=run.epoch, val=val)
     return True
-
-
-def _rank(val: dict[str, float] | None) -> tuple[float, float]:
-    """Higher is better: accuracy, then the loss."""
-    if val is None:
-        return -math.inf, -math.inf
-    return val["accuracy"], -val["loss"]
-
-
-def _best_so_far(out: Path) -> tuple[float, float]:
-    """The rank that best.safetensors itself reports: never that of other weights than those it holds."""
-    path = out / checkpoint.BEST
-    return _rank(checkpoint.read_weights(path)[1]["val"])
-
-
-def _lr(run: _Run) -> float:
-    return run.optimizer.param_groups[0]["lr"]
-
-
-def _not_finite(run: _Run, value: float) -> str:
-    last = checkpoint.last_checkpoint(run.settings.out)
-    kept = f"the last whole epoch is in {last}" if last else "no epoch was finished"
-    return (
-        f"the loss is {value} at update {run.update + 1} (epoch {run.epoch + 1}, learning rate {_lr(run):.3g}); "
-        f"{kept}; a smaller --lr or --clip-grad 1 may help"
-    )

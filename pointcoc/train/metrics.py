@@ -2,18 +2,23 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torchmetrics.aggregation import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 from tqdm import tqdm
 
-from pointcoc.train.checkpoint import atomic
+from pointcoc.train.whole_files import atomic
+
+if sys.platform != "win32":
+    import resource
 
 METRICS = "metrics.jsonl"
 
@@ -27,21 +32,39 @@ class Scores(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
+        self.num_classes = num_classes
         # Two sums, for MeanMetric drops its weights where it is told to let NaN pass (torchmetrics 1.9).
-        self.loss = SumMetric(nan_strategy="disable")
-        self.num_sets = SumMetric(nan_strategy="disable")
-        # The labels were checked once, where the batch came in.
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self.mean_class_accuracy = MulticlassAccuracy(num_classes, average="macro", validate_args=False)
+        self.loss = SumMetric(nan_strategy="disable", sync_on_compute=False)
+        self.num_sets = SumMetric(nan_strategy="disable", sync_on_compute=False)
+        # The labels were checked once, where the batch came in. Processes are joined by `joined`, when all are there.
+        options: dict[str, Any] = {"validate_args": False, "sync_on_compute": False}
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", **options)
+        self.mean_class_accuracy = MulticlassAccuracy(num_classes, average="macro", **options)
+        for metric in self.children():
+            metric.persistent(True)  # type: ignore[operator]  # all are metrics; an interrupted pass goes on with them
 
     @torch.no_grad()
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in one batch: its mean loss (), logits (B, num_classes) and labels (B,)."""
-        self.loss.update(loss.detach() * len(labels))
+        """Take in one batch: the sum of its losses (), logits (B, num_classes) and labels (B,)."""
+        self.loss.update(loss.detach())
         self.num_sets.update(len(labels))
         choice = logits.argmax(1)
         self.accuracy.update(choice, labels)
         self.mean_class_accuracy.update(choice, labels)
+
+    def joined(self, accelerator: Accelerator) -> Self:
+        """The scores of all processes together, on each of them; without others a copy."""
+        everything = type(self)(self.num_classes).to(accelerator.device)
+        everything.restore(
+            {name: accelerator.reduce(value.clone(), "sum") for name, value in self.state_dict().items()}
+        )
+        return everything
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the state dict of other scores."""
+        self.load_state_dict(state)
+        for metric in self.children():
+            metric._update_count = 1  # type: ignore[assignment]  # else it warns that it has seen nothing
 
     def compute(self) -> dict[str, float]:
         """`loss` (mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1)."""
@@ -50,6 +73,16 @@ class Scores(nn.Module):
             "accuracy": float(self.accuracy.compute()),
             "mean_class_accuracy": float(self.mean_class_accuracy.compute()),
         }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most bytes that were in use so far: torch's on a GPU, else those of the process; NaN where nobody counts them."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 class MetricsFile:
@@ -83,15 +116,16 @@ class MetricsFile:
         self.close()
 
 
-def trim_metrics(path: Path, epochs: int) -> None:
-    """Drop the lines of later epochs and of the test set, so that a resumed run does not report anything twice.
+def trim_metrics(path: Path, epochs: int, updates: int) -> None:
+    """Drop the lines of what comes later and of the test set, so that a resumed run does not report anything twice.
 
     Args:
         path: a metrics.jsonl, or a name where there is none.
         epochs: number of whole epochs to keep.
+        updates: number of updates to keep, those of an epoch begun included.
     """
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _is_kept(line, epochs)]
+        kept = [line for line in path.read_text().splitlines() if _is_kept(line, epochs, updates)]
         with atomic(path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept))
 
@@ -101,26 +135,30 @@ class Progress:
 
     Args:
         epochs: epochs of the whole run.
-        first_epoch: epochs already behind it.
-        updates_per_epoch: batches of one training pass.
+        updates_per_epoch: updates of one training pass.
+        first_update: updates already behind it.
+        is_shown: whether this process shows it.
     """
 
-    def __init__(self, epochs: int, first_epoch: int, updates_per_epoch: int) -> None:
+    def __init__(self, epochs: int, updates_per_epoch: int, first_update: int = 0, is_shown: bool = True) -> None:
         self._epochs = epochs
-        self._first_epoch = first_epoch
+        self._updates = epochs * updates_per_epoch
+        self._first_update = self._update = first_update
         self._start = time.perf_counter()
         self._num_sets = 0
+        self._is_shown = is_shown
         self._bar = tqdm(
-            total=epochs * updates_per_epoch,
-            initial=first_epoch * updates_per_epoch,
+            total=self._updates,
+            initial=first_update,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
             dynamic_ncols=True,
-            disable=None,
+            disable=None if is_shown else True,
         )
 
     def step(self, epoch: int, num_sets: int, loss: float, scores: Scores) -> None:
         """Advance the bar by one update."""
         self._num_sets += num_sets
+        self._update += 1
         if self._bar.disable:
             return
         rate = self._num_sets / (time.perf_counter() - self._start)
@@ -133,7 +171,7 @@ class Progress:
     def epoch(self, epoch: int, train: Mapping[str, float], val: Mapping[str, float] | None, is_best: bool) -> None:
         """Print the line of an epoch."""
         elapsed = time.perf_counter() - self._start
-        left = elapsed / (epoch - self._first_epoch) * (self._epochs - epoch)
+        left = elapsed / max(1, self._update - self._first_update) * (self._updates - self._update)
         parts = [
             f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}",
             f"train loss {train['loss']:.3f} accuracy {train['accuracy']:.1%}",
@@ -141,7 +179,12 @@ class Progress:
             f"{train['sets_per_second']:,.0f} sets/s",
             f"{tqdm.format_interval(left)} left",
         ]
-        tqdm.write(", ".join(part for part in parts if part))
+        self.say(", ".join(part for part in parts if part))
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._is_shown:
+            tqdm.write(line)
 
     def __enter__(self) -> Self:
         return self
@@ -150,11 +193,13 @@ class Progress:
         self._bar.close()
 
 
-def _is_kept(line: str, epochs: int) -> bool:
+def _is_kept(line: str, epochs: int, updates: int) -> bool:
     try:
         record = json.loads(line)
     except json.JSONDecodeError:  # a kill cut it short
         return False
+    if record["split"] == "update":
+        return record["update"] <= updates
     return record["split"] != "test" and record["epoch"] <= epochs
 
 

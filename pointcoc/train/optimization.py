@@ -71,7 +71,7 @@ def blend(mix: Mixup | None, inputs: Any, labels: Tensor) -> tuple[Any, Tensor]:
 
     Args:
         mix: what `make_mix` returned.
-        inputs: images (B, C, H, W), which are overwritten; with `mix` None anything.
+        inputs: images (B, C, H, W), which stay as they are; with `mix` None anything.
         labels: integers (B,).
 
     Returns:
@@ -86,4 +86,4 @@ def blend(mix: Mixup | None, inputs: Any, labels: Tensor) -> tuple[Any, Tensor]:
         raise ValueError(f"mixup and cutmix must be 0 unless the input is an image tensor, got {type(inputs).__name__}")
     if len(labels) % 2:
         raise ValueError(f"mixup and cutmix need an even number of images in every batch, got {len(labels)}")
-    return mix(inputs, labels)
+    return mix(inputs.clone(), labels)

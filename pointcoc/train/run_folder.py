@@ -7,9 +7,15 @@ from typing import Any
 from pointcoc.train import checkpoint
 from pointcoc.train.metrics import METRICS
 from pointcoc.train.settings import Settings
+from pointcoc.train.whole_files import remove
 
 # A resumed run may change these; any other difference would make it a different run.
-FREE_ON_RESUME = ("epochs", "log_every", "out", "overwrite", "resume", "workers")
+FREE_ON_RESUME = (
+    *("epochs", "log_every", "save_every", "keep", "max_bad", "out", "overwrite", "resume", "workers"),
+    # The same sums in another order, or on another compiler: allowed, because they are the way out of a full memory.
+    *("accumulate", "recompute", "compile"),
+)
+BAD_ITEMS = "bad_items.txt"
 
 
 def run_to_resume(settings: Settings) -> Path | None:
@@ -19,26 +25,28 @@ def run_to_resume(settings: Settings) -> Path | None:
         settings: `out`, `resume` and `overwrite` are read.
 
     Raises:
-        FileNotFoundError: if `resume` is set and `out` holds no whole checkpoint.
+        FileNotFoundError: if `resume` is "must" and `out` holds no whole checkpoint.
         ValueError: if `out` holds a run and neither `resume` nor `overwrite` says what becomes of it.
     """
     last = checkpoint.last_checkpoint(settings.out)
-    if settings.resume:
-        if last is None:
-            raise FileNotFoundError(f"nothing to resume: out must hold a folder epoch-*, and {settings.out} has none")
+    if settings.resume == "must" and last is None:
+        raise FileNotFoundError(f"nothing to resume: out must hold a folder epoch-*, and {settings.out} has none")
+    if settings.resume != "no":
         return last
     if last is not None and not settings.overwrite:
         raise ValueError(
             f"out must not hold a run, got {settings.out} with {last.name}: "
-            "add --resume to continue it, --overwrite to start again, or choose another --out"
+            "add --resume auto to continue it, --overwrite to start again, or choose another --out"
         )
     return None
 
 
 def clear_run(out: Path) -> None:
     """Remove what a run left in its folder, and nothing else."""
-    for path in [*checkpoint.checkpoints(out), out / checkpoint.BEST, out / METRICS]:
-        checkpoint.remove(path)
+    for path in checkpoint.checkpoints(out):
+        checkpoint.discard(path)
+    for name in (checkpoint.BEST, METRICS, BAD_ITEMS):
+        remove(out / name)
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:

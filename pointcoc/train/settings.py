@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 Precision = Literal["no", "bf16"]
+Resume = Literal["no", "auto", "must"]
 SMOKE_EPOCHS = 2
 SMOKE_BATCH_SIZE = 16
 
@@ -26,7 +27,9 @@ class Settings:
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 64
-    """Sets (images or clouds) per update."""
+    """Sets (images or clouds) per update, over all processes and all parts of an update."""
+    accumulate: int = 1
+    """Parts in which each process computes an update, one after the other: the same update with less memory."""
     optimizer: str = "adamw"
     """Name of a timm optimizer, for example adamw, sgd or lamb."""
     lr: float = 1e-3
@@ -51,16 +54,26 @@ class Settings:
     """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
     precision: Precision = "no"
     """Mixed precision; "no" is float32."""
+    recompute: bool = False
+    """Compute the inside of blocks again in backward instead of keeping it: less memory, more time."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
     seed: int = 0
     """Seed of the first weights, the order of the training set, augmentation, mixup and drop path."""
     workers: int = 0
     """Processes that load data; 0 loads in the training process."""
     log_every: int = 50
     """Updates between two lines of split "update" in metrics.jsonl."""
+    save_every: int = 0
+    """Updates between two checkpoints, besides the one after each epoch; 0 for no others."""
+    keep: int = 2
+    """Checkpoints that are kept, the newest ones."""
+    max_bad: int = 0
+    """Training items that may be unreadable: each is named, and another one stands in for it. Measuring needs all."""
     out: Path = Path("runs/train")
     """Folder of checkpoints and metrics."""
-    resume: bool = False
-    """Continue the run in `out` after its last whole epoch."""
+    resume: Resume = "no"
+    """"auto" continues the run in `out` where it was saved last, or begins one; "must" wants one to be there."""
     overwrite: bool = False
     """Start again in `out`: the files of the run it holds are removed."""
     smoke: bool = False
@@ -76,7 +89,12 @@ class Settings:
             raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
         if self.is_mixing and self.batch_size % 2:
             raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
-        if self.resume and self.overwrite:
+        if self.batch_size % (self.accumulate * (2 if self.is_mixing else 1)):
+            raise ValueError(
+                f"batch_size must be a multiple of accumulate ({self.accumulate}), and of twice that for mixup and "
+                f"cutmix, got {self.batch_size}"
+            )
+        if self.resume != "no" and self.overwrite:
             raise ValueError("resume continues a run and overwrite removes it: give one of the two")
 
     @property
@@ -92,6 +110,7 @@ class Settings:
             self,
             epochs=min(self.epochs, SMOKE_EPOCHS),
             batch_size=min(self.batch_size, SMOKE_BATCH_SIZE),
+            accumulate=1,
             warmup_epochs=0,
             workers=0,
             log_every=1,
@@ -112,6 +131,7 @@ def _fraction() -> _Rule:
 _RULES: dict[str, _Rule] = {
     "epochs": _at_least(1),
     "batch_size": _at_least(1),
+    "accumulate": _at_least(1),
     "lr": (lambda value: 0 < value < math.inf, "positive and finite"),
     "min_lr": _at_least(0),
     "warmup_epochs": _at_least(0),
@@ -126,4 +146,8 @@ _RULES: dict[str, _Rule] = {
     "seed": _at_least(0),
     "workers": _at_least(0),
     "log_every": _at_least(1),
+    "save_every": _at_least(0),
+    "keep": _at_least(1),
+    "max_bad": _at_least(0),
+    "resume": (lambda value: value in ("no", "auto", "must"), "'no', 'auto' or 'must'"),
 }

@@ -1,9 +1,7 @@
 """Checkpoints are whole or absent, and one that does not fit is told apart by a sentence."""
 
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -52,7 +50,7 @@ def test_truncated_weights_are_named(tiny, tmp_path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 5, 400, -1])
 def test_a_truncated_state_is_named(tiny, tmp_path: Path, size: int) -> None:
-    path = checkpoint.save_checkpoint(tmp_path, 1, tiny(), None, {"epoch": 1, "tensor": torch.zeros(9)})
+    path = checkpoint.save_checkpoint(tmp_path, "epoch-0001", tiny(), None, {"epoch": 1, "tensor": torch.zeros(9)})
     whole = (path / "state.pt").read_bytes()
     (path / "state.pt").write_bytes(whole[:size])
     with pytest.raises(ValueError, match=r"state\.pt is truncated or not a checkpoint: found [\d,]+ bytes"):
@@ -69,7 +67,7 @@ def test_a_missing_checkpoint_is_named(tiny, tmp_path: Path) -> None:
 def test_only_the_newest_checkpoint_is_kept(tiny, tmp_path: Path) -> None:
     assert checkpoint.last_checkpoint(tmp_path) is None
     for epoch in (9, 10):
-        checkpoint.save_checkpoint(tmp_path, epoch, tiny(), tiny(), {"epoch": epoch})
+        checkpoint.save_checkpoint(tmp_path, f"epoch-{epoch:04d}", tiny(), tiny(), {"epoch": epoch})
     last = checkpoint.last_checkpoint(tmp_path)
     assert last == tmp_path / "epoch-0010"
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0010"]
@@ -77,11 +75,11 @@ def test_only_the_newest_checkpoint_is_kept(tiny, tmp_path: Path) -> None:
     assert checkpoint.read_state(last) == {"epoch": 10}
 
 
-@pytest.mark.parametrize("broken", ["save_file", "torch.save", "os.replace"])
+@pytest.mark.parametrize("broken", ["checkpoint.save_file", "checkpoint.torch.save", "whole_files.os.replace"])
 def test_a_failure_while_writing_leaves_the_previous_whole(tiny, tmp_path: Path, monkeypatch, broken: str) -> None:
     first = tiny()
     torch.nn.init.normal_(first.first.weight)
-    checkpoint.save_checkpoint(tmp_path, 1, first, None, {"epoch": 1})
+    checkpoint.save_checkpoint(tmp_path, "epoch-0001", first, None, {"epoch": 1})
 
     def disk_full(*args: object, **_: object) -> None:
         target = next((arg for arg in args if isinstance(arg, Path)), None)
@@ -90,9 +88,9 @@ def test_a_failure_while_writing_leaves_the_previous_whole(tiny, tmp_path: Path,
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"pointcoc.train.checkpoint.{broken}", disk_full)
+        patch.setattr(f"pointcoc.train.{broken}", disk_full)
         with pytest.raises(OSError, match="No space left"):
-            checkpoint.save_checkpoint(tmp_path, 2, tiny(), None, {"epoch": 2})
+            checkpoint.save_checkpoint(tmp_path, "epoch-0002", tiny(), None, {"epoch": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
     loaded = tiny()
     checkpoint.load_checkpoint(tmp_path / "epoch-0001", loaded, None)
@@ -100,22 +98,10 @@ def test_a_failure_while_writing_leaves_the_previous_whole(tiny, tmp_path: Path,
 
 
 def test_what_a_kill_left_behind_is_neither_read_nor_in_the_way(tiny, tmp_path: Path) -> None:
-    checkpoint.save_checkpoint(tmp_path, 1, tiny(), None, {"epoch": 1})
+    checkpoint.save_checkpoint(tmp_path, "epoch-0001", tiny(), None, {"epoch": 1})
     half = tmp_path / "epoch-0002.temporary"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
     assert checkpoint.last_checkpoint(tmp_path) == tmp_path / "epoch-0001"
-    checkpoint.save_checkpoint(tmp_path, 2, tiny(), None, {"epoch": 2})
+    checkpoint.save_checkpoint(tmp_path, "epoch-0002", tiny(), None, {"epoch": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0002"]
-
-
-def test_random_states_come_back(tmp_path: Path, tiny) -> None:
-    states = checkpoint.random_states()
-    checkpoint.save_checkpoint(tmp_path, 1, tiny(), None, {"random": states})
-
-    def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), float(torch.rand(()))
-
-    drawn = draw()
-    checkpoint.restore_random_states(checkpoint.read_state(tmp_path / "epoch-0001")["random"])
-    assert draw() == drawn

@@ -70,4 +70,4 @@ def test_ctrl_c_says_how_to_continue(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         run(main)
     assert stop.value.code == 130
-    assert "--resume continues" in capsys.readouterr().err
+    assert "--resume auto continues" in capsys.readouterr().err

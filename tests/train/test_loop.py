@@ -104,10 +104,10 @@ def test_a_resumed_run_ends_with_the_same_bits(tiny, train_loader, val_loader, s
         fit(interrupted, train_loader, val_loader, stopped)
     resumed = tiny()
     torch.nn.init.zeros_(resumed.first.weight)
-    result = fit(resumed, train_loader, val_loader, replace(stopped, resume=True))
+    result = fit(resumed, train_loader, val_loader, replace(stopped, resume="must"))
     assert same_weights(resumed, uninterrupted)
     assert (result.best_epoch, result.best) == (expected.best_epoch, expected.best)
-    varying = ("seconds", "sets_per_second")
+    varying = ("seconds", "sets_per_second", "data_share", "peak_memory")
     assert [
         [{k: v for k, v in record.items() if k not in varying} for record in records(out)]
         for out in (whole.out, stopped.out)
@@ -119,9 +119,9 @@ def test_a_resumed_run_ends_with_the_same_bits(tiny, train_loader, val_loader, s
 
 def test_a_finished_run_resumes_to_its_result_and_can_be_extended(tiny, train_loader, val_loader, settings) -> None:
     first = fit(tiny(), train_loader, val_loader, settings(epochs=2))
-    again = fit(tiny(), train_loader, val_loader, settings(epochs=2, resume=True))
+    again = fit(tiny(), train_loader, val_loader, settings(epochs=2, resume="must"))
     assert again == first
-    longer = fit(tiny(), train_loader, val_loader, settings(epochs=3, resume=True))
+    longer = fit(tiny(), train_loader, val_loader, settings(epochs=3, resume="must"))
     assert longer.epochs == 3
     assert [r["epoch"] for r in records(first.out) if r["split"] == "val"] == [1, 2, 3]
 
@@ -140,9 +140,9 @@ def test_a_run_in_the_folder_is_not_overwritten_by_accident(tiny, train_loader, 
 def test_resuming_with_another_setting_or_config_is_refused(tiny, train_loader, val_loader, settings) -> None:
     fit(tiny(), train_loader, val_loader, settings(epochs=1))
     with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.02"):
-        fit(tiny(), train_loader, val_loader, settings(lr=0.02, resume=True))
+        fit(tiny(), train_loader, val_loader, settings(lr=0.02, resume="must"))
     with pytest.raises(ValueError, match="another preset or config: width is 8, expected 4"):
-        fit(tiny(width=4), train_loader, val_loader, settings(resume=True))
+        fit(tiny(width=4), train_loader, val_loader, settings(resume="must"))
     assert [record["epoch"] for record in records(settings().out) if record["split"] == "train"] == [1]
 
 
@@ -155,14 +155,6 @@ def test_a_label_outside_the_classes_is_named(tiny, settings, label: int) -> Non
         fit(tiny(), bad, None, settings(mixup=0.8, overwrite=True))
     with pytest.raises(ValueError, match=rf"labels must be in \[0, 2\], got {label} at row 4 of a batch"):
         evaluate(tiny(), bad)
-
-
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tiny, settings) -> None:
-    images = torch.randn(12, 1, 4, 4)
-    images[7] = torch.inf
-    loader = loader_of(images, torch.zeros(12, dtype=torch.int64))
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at update 2 \(epoch 1, learning rate 0.005.*no epo"):
-        fit(tiny(), loader, None, settings())
 
 
 def test_empty_loaders_are_named(tiny, val_loader, settings) -> None:

@@ -12,7 +12,7 @@ from pointcoc.train.metrics import MetricsFile, Progress, Scores, trim_metrics
 def test_scores_by_hand() -> None:
     scores = Scores(3)
     logits = torch.eye(3)[torch.tensor([0, 0, 1, 2])]
-    scores.update(torch.tensor(1.0), logits, torch.tensor([0, 0, 0, 2]))
+    scores.update(torch.tensor(4 * 1.0), logits, torch.tensor([0, 0, 0, 2]))
     scores.update(torch.tensor(3.0), torch.eye(3)[[1]], torch.tensor([1]))
     computed = scores.compute()
     assert computed["loss"] == pytest.approx((4 * 1.0 + 1 * 3.0) / 5)
@@ -29,27 +29,31 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
         assert json.loads(path.read_text().splitlines()[1])["loss"] is None
 
 
-def test_trimming_keeps_whole_epochs_only(tmp_path: Path) -> None:
+def test_trimming_keeps_whole_epochs_and_the_updates_of_one_begun(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with MetricsFile(path) as metrics:
         for epoch in (1, 2, 3):
+            metrics.write("update", epoch, {"update": 10 * epoch - 5})
+            metrics.write("update", epoch, {"update": 10 * epoch})
             metrics.write("train", epoch, {})
         metrics.write("test", 1, {})
     with path.open("a") as file:
         file.write('{"split": "tr')
-    trim_metrics(path, 2)
-    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2]
+    trim_metrics(path, 2, 25)
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in kept if line["split"] == "train"] == [1, 2]
+    assert [line["update"] for line in kept if line["split"] == "update"] == [5, 10, 15, 20, 25]
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_trimming_nothing_makes_no_file(tmp_path: Path) -> None:
-    trim_metrics(tmp_path / "metrics.jsonl", 2)
+    trim_metrics(tmp_path / "metrics.jsonl", 2, 25)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_epoch_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
     train = {"loss": 0.5, "accuracy": 0.75, "sets_per_second": 1234.0}
-    with Progress(epochs=10, first_epoch=0, updates_per_epoch=4) as progress:
+    with Progress(epochs=10, updates_per_epoch=4) as progress:
         progress.epoch(2, train, {"loss": 0.4, "accuracy": 0.8}, is_best=True)
         progress.epoch(3, train, None, is_best=True)
     first, second = capsys.readouterr().out.splitlines()
@@ -62,7 +66,7 @@ def test_the_bar_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     scores = Scores(2)
     scores.update(torch.tensor(0.25), torch.eye(2), torch.tensor([0, 0]))
-    with Progress(epochs=2, first_epoch=0, updates_per_epoch=1) as progress:
+    with Progress(epochs=2, updates_per_epoch=1) as progress:
         progress.step(1, 2, 0.25, scores)
         progress.step(2, 2, 0.25, scores)
     shown = capsys.readouterr().err

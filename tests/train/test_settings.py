@@ -25,6 +25,12 @@ from pointcoc.train import Settings
         ("val_fraction", -0.1, "val_fraction must be at least 0 and below 1, got -0.1"),
         ("precision", "fp8", "precision must be 'no' or 'bf16', got 'fp8'"),
         ("workers", -1, "workers must be at least 0, got -1"),
+        ("accumulate", 0, "accumulate must be at least 1, got 0"),
+        ("accumulate", 5, r"batch_size must be a multiple of accumulate \(5\).* got 64"),
+        ("save_every", -1, "save_every must be at least 0, got -1"),
+        ("keep", 0, "keep must be at least 1, got 0"),
+        ("max_bad", -1, "max_bad must be at least 0, got -1"),
+        ("resume", True, "resume must be 'no', 'auto' or 'must', got True"),
         ("log_every", 0, "log_every must be at least 1, got 0"),
     ],
 )
@@ -42,7 +48,7 @@ def test_mixing_needs_an_even_batch() -> None:
 
 def test_resume_and_overwrite_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="give one of the two"):
-        Settings(resume=True, overwrite=True)
+        Settings(resume="auto", overwrite=True)
 
 
 def test_smoke_shrinks_and_keeps_the_type() -> None:

@@ -1,0 +1,163 @@
+"""Batches of any epoch from any update on, split over processes and over the parts of an update."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+
+from pointcoc.train.items import Batch, Collate, Items, Key
+from pointcoc.train.seeds import ORDER, seeded
+
+
+class Batches:
+    """The updates of an epoch: each is a list of batches, the parts of it that this process computes one by one.
+
+    The order of an epoch is what the sampler of the loader draws when it is seeded by (seed, epoch); the items of an
+    update are dealt to the processes in turn. Neither depends on the workers, nor on where the run began.
+
+    A loader of a stream (an iterable data set, or one without batches) is passed on as it is, from the start of an
+    epoch only, to one process, in one part.
+
+    Args:
+        loader: yields pairs (input, labels).
+        seed: seed of the run.
+        processes: number of processes that share an update.
+        process: number of this process, from 0.
+        accumulate: parts of an update, computed one after the other.
+        max_bad: items that may be replaced, see `Items`.
+
+    Raises:
+        ValueError: if a stream is to be split.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader,
+        *,
+        seed: int = 0,
+        processes: int = 1,
+        process: int = 0,
+        accumulate: int = 1,
+        max_bad: int = 0,
+    ) -> None:
+        self.loader = loader
+        self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
+        self._accumulate = accumulate
+        if self.is_stream:
+            _check_stream(processes, accumulate, max_bad)
+            return
+        self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
+        self._parts = _rebuilt(loader, Items(loader.dataset, seed, max_bad), self._order)
+
+    def __len__(self) -> int:
+        """Return the number of updates of an epoch."""
+        return len(self.loader)
+
+    def updates(self, epoch: int, first: int = 0) -> Iterator[tuple[list[Batch], int]]:
+        """Yield what each update computes here, and the number of items it has over all processes.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            first: updates of the epoch to leave out; their items are not read.
+        """
+        if self.is_stream:
+            assert first == 0, "a stream starts at the start of an epoch"
+            for value in self.loader:
+                yield [Batch(value, (), ())], len(value[1])
+            return
+        self._order.start(epoch, first)
+        parts = iter(self._parts)
+        for size in self._order.sizes:
+            yield list(islice(parts, self._accumulate)), size
+
+    def mine(self) -> Iterator[Batch]:
+        """Yield the batches of this process, without augmentation that differs from pass to pass: to measure."""
+        if self.is_stream:
+            yield from (Batch(value, (), ()) for value in self.loader)
+            return
+        self._order.start(0, 0)
+        yield from self._parts
+
+
+class Order(BatchSampler):
+    """Keys of the items, in the order in which a process reads them.
+
+    Args:
+        batches: the batch sampler of a loader; draws from the global generators, or from one that it holds.
+        seed: seed of the run.
+        processes: number of processes.
+        process: number of this process.
+        accumulate: parts of an update.
+    """
+
+    def __init__(self, batches: Any, seed: int, processes: int, process: int, accumulate: int) -> None:
+        self._batches = batches
+        self._seed = seed
+        self._processes = processes
+        self._process = process
+        self._accumulate = accumulate
+        self._epoch = 0
+        self._drawn: list[list[int]] = []
+
+    def start(self, epoch: int, first: int) -> None:
+        """Draw the order of an epoch and leave out its first updates."""
+        with seeded(self._seed, ORDER, epoch):
+            generator = getattr(getattr(self._batches, "sampler", None), "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(torch.initial_seed())
+            self._drawn = [list(batch) for batch in self._batches][first:]
+        self._epoch = epoch
+
+    @property
+    def sizes(self) -> list[int]:
+        """Items of the updates that are left, over all processes."""
+        return [len(batch) for batch in self._drawn]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._drawn:
+            mine = batch[self._process :: self._processes]
+            for part in range(self._accumulate):
+                if chosen := mine[part :: self._accumulate]:
+                    yield [Key(self._epoch, index) for index in chosen]
+
+
+class _Worker:
+    """What a worker does first: leave signals to the training process, which ends its workers when it has saved."""
+
+    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
+        self.worker_init_fn = worker_init_fn
+
+    def __call__(self, worker: int) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        if self.worker_init_fn is not None:
+            self.worker_init_fn(worker)
+
+
+def _rebuilt(loader: DataLoader, items: Items, order: Sequence[Any] | Order) -> DataLoader:
+    """Make the same loader with other items and another order."""
+    return DataLoader(
+        items,
+        batch_sampler=order,
+        num_workers=loader.num_workers,
+        collate_fn=Collate(loader.collate_fn),
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=_Worker(loader.worker_init_fn),
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=torch.Generator(),  # a loader draws a number at each pass: not from the generators of the run
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+    )
+
+
+def _check_stream(processes: int, accumulate: int, max_bad: int) -> None:
+    for name, value, allowed in (("processes", processes, 1), ("accumulate", accumulate, 1), ("max_bad", max_bad, 0)):
+        if value != allowed:
+            raise ValueError(f"{name} must be {allowed} for a stream (a loader without a batch sampler), got {value}")

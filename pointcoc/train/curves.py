@@ -1,0 +1,51 @@
+"""The picture of a run: loss and accuracy of every epoch, drawn from metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointcoc.train.metrics import METRICS
+from pointcoc.train.whole_files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CURVES = "curves.png"
+
+
+def save_curves(out: Path) -> Path:
+    """Draw the curves of a run's folder into `curves.png`.
+
+    Args:
+        out: folder with a metrics.jsonl.
+
+    Returns:
+        The picture.
+    """
+    records = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    with atomic(out / CURVES) as temporary:
+        draw_curves(records).savefig(temporary, dpi=120, format="png")
+    return out / CURVES
+
+
+def draw_curves(records: list[dict[str, Any]]) -> Figure:
+    """Draw loss and accuracy against the epoch, side by side, a line for each split.
+
+    Args:
+        records: lines of a metrics.jsonl; those of splits other than "train" and "val" are left out.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split in ("train", "val"):
+            lines = [record for record in records if record["split"] == split]
+            values = [math.nan if line[name] is None else line[name] for line in lines]
+            if lines:
+                axes.plot([line["epoch"] for line in lines], values, marker=".", label=split)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.legend()
+    return figure

@@ -1,0 +1,301 @@
+"""The moving parts of a run: made, saved, continued, and given back."""
+
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+from timm.data import Mixup
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pointcoc.train import checkpoint
+from pointcoc.train.batches import Batches
+from pointcoc.train.failures import not_finite
+from pointcoc.train.labels import num_classes_of
+from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, trim_metrics
+from pointcoc.train.optimization import make_mix, make_optimizer, make_scheduler
+from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
+from pointcoc.train.seeds import UPDATE, seed_generators
+from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.stopping import Stopped, StopRequest
+
+Rank = tuple[float, float]
+SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The moving parts of a run, and the counters that a checkpoint holds."""
+
+    settings: Settings
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Any
+    scheduler: Scheduler
+    train: Batches
+    val: Batches | None
+    average: ModelEmaV3 | None
+    mix: Mixup | None
+    num_classes: int
+    scores: Scores
+    stop: StopRequest = field(default_factory=StopRequest)
+    is_stopping: bool = False
+    epoch: int = 0
+    update: int = 0
+    seconds: float = 0.0
+    lr: float = 0.0
+    best: Rank = (-math.inf, -math.inf)
+    best_epoch: int = 0
+    bad: dict[int, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def build(
+        cls, model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | None, settings: Settings
+    ) -> Self:
+        """Put the model on the device and make what trains it."""
+        _check_loader(train_loader)
+        accelerator = make_accelerator(settings.precision)
+        num_classes = num_classes_of(model)
+        model.to(accelerator.device)
+        _share_weights(model, accelerator)
+        optimizer = make_optimizer(model, settings)
+        # A copy: before anything is put around the forward of the model.
+        average = ModelEmaV3(model, decay=settings.ema, use_warmup=True) if settings.ema else None
+        _prepare_forward(model, settings)
+        train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
+        if train.is_stream and settings.save_every:
+            raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
+        return cls(
+            settings=settings,
+            accelerator=accelerator,
+            model=accelerator.prepare_model(model),
+            optimizer=accelerator.prepare_optimizer(optimizer),
+            scheduler=make_scheduler(optimizer, len(train), settings),
+            train=train,
+            val=batches_of(val_loader, accelerator, settings.seed) if val_loader is not None else None,
+            average=average,
+            mix=make_mix(num_classes, settings),
+            num_classes=num_classes,
+            scores=Scores(num_classes).to(accelerator.device),
+        )
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The weights in training, out of accelerate's wrappers."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def average_model(self) -> nn.Module | None:
+        """The moving average of the weights, None without one."""
+        return None if self.average is None else self.average.module
+
+    @property
+    def kept_model(self) -> nn.Module:
+        """The weights that are validated and kept: the moving average if there is one."""
+        return self.plain_model if self.average_model is None else self.average_model
+
+    @property
+    def position(self) -> int:
+        """Updates of the present epoch that are done."""
+        return self.update - self.epoch * len(self.train)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes and prints."""
+        return self.accelerator.is_main_process
+
+    def metrics(self) -> MetricsFile:
+        """The metrics of the run; those of other processes go nowhere."""
+        return MetricsFile(self.settings.out / METRICS if self.is_main else Path(os.devnull))
+
+    def progress(self) -> Progress:
+        """The bar of what is left of the run."""
+        return Progress(self.settings.epochs, len(self.train), self.update, self.is_main)
+
+    def seed(self) -> None:
+        """Make all that the next update draws follow from its number and that of this process."""
+        seed_generators(self.settings.seed, UPDATE, self.update, self.accelerator.process_index)
+
+    def count_seconds(self) -> float:
+        """Seconds of the run so far, those before a resume included."""
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        return self.seconds
+
+    def clean_folder(self) -> None:
+        """Remove from `out` what is no part of the run: with `overwrite` the one before, else what comes later."""
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            if self.settings.overwrite:
+                clear_run(self.settings.out)
+            trim_metrics(self.settings.out / METRICS, self.epoch, self.update)
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether `save_every` asks for a checkpoint now."""
+        return self.settings.save_every > 0 and self.update % self.settings.save_every == 0
+
+    def next_epoch(self) -> None:
+        """Count an epoch and begin its scores anew."""
+        self.epoch += 1
+        self.scores = Scores(self.num_classes).to(self.accelerator.device)
+
+    def save(self) -> Path | None:
+        """Write the checkpoint of the updates so far; a stream can only continue after a whole epoch.
+
+        Returns:
+            The checkpoint to continue from, None if there is none.
+
+        Raises:
+            FloatingPointError: if a weight is not finite; then nothing is written.
+            OSError: if the disk takes no more.
+        """
+        scores = self.scores.joined(self.accelerator).state_dict()
+        self.count_seconds()
+        if self.is_main and not (self.train.is_stream and self.position):
+            self._check_finite()
+            name = checkpoint.checkpoint_name(self.epoch, self.update, is_whole_epoch=self.position == 0)
+            checkpoint.save_checkpoint(
+                self.settings.out, name, self.plain_model, self.average_model, self._state(scores), self.settings.keep
+            )
+        self.accelerator.wait_for_everyone()
+        return checkpoint.last_checkpoint(self.settings.out)
+
+    def stop_if_asked(self) -> None:
+        """End with a checkpoint if a signal came; many processes agree on that only after an update.
+
+        Raises:
+            Stopped: if a signal came.
+        """
+        if self.is_stopping or (self.stop.number is not None and self.accelerator.num_processes == 1):
+            raise Stopped(self.stop.number or signal.SIGTERM, self.save())
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint; the model is untouched if it does not fit."""
+        state = checkpoint.read_state(path)
+        check_same_settings(path, state["settings"], plain_settings(self.settings))
+        _check_same_data(path, state["updates_per_epoch"], len(self.train))
+        checkpoint.load_checkpoint(path, self.plain_model, self.average_model)
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("epoch", "update", "seconds", "lr", "best_epoch"):
+            setattr(self, name, state[name])
+        self.scheduler.step_update(self.update)
+        self.best = _best_so_far(self.settings.out)
+        self.bad = dict(state["bad"])
+        if self.is_main:  # the scores of all processes, once
+            self.scores.restore(state["scores"])
+
+    def release(self) -> None:
+        """Give the model back as it came."""
+        model = self.plain_model
+        if "_original_forward" in model.__dict__:  # accelerate's, for mixed precision
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            del model.forward
+        model._compiled_call_impl = None
+        if self.settings.recompute:
+            model.set_grad_checkpointing(False)  # type: ignore[operator]  # it was there at the start
+        self.accelerator.free_memory()
+
+    def _state(self, scores: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "update": self.update,
+            "updates_per_epoch": len(self.train),
+            "seconds": self.seconds,
+            "lr": self.lr,
+            "best_epoch": self.best_epoch,
+            "bad": list(self.bad.items()),
+            "scores": scores,
+            "optimizer": self.optimizer.state_dict(),
+            "settings": plain_settings(self.settings),
+        }
+
+    def _check_finite(self) -> None:
+        tensors = [tensor for tensor in self.plain_model.state_dict().values() if tensor.is_floating_point()]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
+            raise not_finite(what, self.settings)
+
+
+def make_accelerator(precision: Precision) -> Accelerator:
+    """Make what knows device, precision and processes.
+
+    Raises:
+        ValueError: if accelerate was set up for something else than one process or data parallel ones.
+    """
+    # accelerate keeps one precision per process; a process may train several networks, each with its own.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
+    if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
+        raise ValueError(
+            f"accelerate must be set up for one process or for DDP (multi-GPU or multi-CPU), got "
+            f"{accelerator.distributed_type.value}"
+        )
+    return accelerator
+
+
+def batches_of(
+    loader: DataLoader, accelerator: Accelerator, seed: int = 0, accumulate: int = 1, max_bad: int = 0
+) -> Batches:
+    """The batches of a loader that belong to this process."""
+    return Batches(
+        loader,
+        seed=seed,
+        processes=accelerator.num_processes,
+        process=accelerator.process_index,
+        accumulate=accumulate,
+        max_bad=max_bad,
+    )
+
+
+def rank_of(val: dict[str, float] | None) -> Rank:
+    """Higher is better: accuracy, then the loss."""
+    if val is None:
+        return -math.inf, -math.inf
+    return val["accuracy"], -val["loss"]
+
+
+def _best_so_far(out: Path) -> Rank:
+    """The rank that best.safetensors itself reports: never that of other weights than those it holds."""
+    path = out / checkpoint.BEST
+    return rank_of(checkpoint.read_weights(path)[1]["val"]) if path.exists() else rank_of(None)
+
+
+def _check_loader(loader: DataLoader) -> None:
+    if len(loader) == 0:
+        raise ValueError(f"train_loader must have at least one batch of {loader.batch_size} sets, got none")
+
+
+def _check_same_data(path: Path, found: int, now: int) -> None:
+    if found != now:
+        raise ValueError(
+            f"resume needs the training data of the run in {path.parent}: {found} updates an epoch, got {now}"
+        )
+
+
+def _share_weights(model: nn.Module, accelerator: Accelerator) -> None:
+    """Give all processes the first weights of the first one, whatever each was seeded with."""
+    if accelerator.num_processes > 1:
+        for tensor in model.state_dict().values():
+            torch.distributed.broadcast(tensor, 0)
+
+
+def _prepare_forward(model: nn.Module, settings: Settings) -> None:
+    if settings.recompute:
+        if not hasattr(model, "set_grad_checkpointing"):
+            raise ValueError(f"recompute needs a network with set_grad_checkpointing, got {type(model).__name__}")
+        model.set_grad_checkpointing(True)  # type: ignore[operator]
+    if settings.compile:
+        model.compile()

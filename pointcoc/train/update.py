@@ -1,0 +1,124 @@
+"""One step of the optimizer: forward and backward of the parts of an update, and what may go wrong in it."""
+
+import math
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object, send_to_device
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pointcoc.train.failures import BAD_BATCH, not_finite, out_of_memory, save_batch
+from pointcoc.train.items import Batch, source_of
+from pointcoc.train.labels import check_labels
+from pointcoc.train.optimization import blend
+from pointcoc.train.run import Run
+from pointcoc.train.run_folder import BAD_ITEMS
+from pointcoc.train.whole_files import atomic
+
+
+def one_update(run: Run, parts: list[Batch], size: int) -> float:
+    """Move the weights once.
+
+    Args:
+        run: the run; its counters, scores and `is_stopping` change.
+        parts: what this process computes.
+        size: items of the update over all processes.
+
+    Returns:
+        The loss, mean over the items of all processes.
+
+    Raises:
+        FloatingPointError: if it is not finite; the weights have not moved, and the batch was written.
+        MemoryError: if the memory does not suffice.
+        ValueError: if a label is wrong, or more items than `max_bad` could not be read.
+    """
+    run.seed()
+    run.lr = run.optimizer.param_groups[0]["lr"]
+    _count_bad(run, parts)
+    run.optimizer.zero_grad()
+    try:
+        losses = [_backward(run, part, size, is_last=part is parts[-1]) for part in parts]
+    except (RuntimeError, MemoryError) as error:
+        raise out_of_memory(error, run.settings, len(parts[0].value[1])) or error from error
+    loss, signals = _agree(run, torch.stack(losses).double().sum() / size)
+    if not math.isfinite(loss):
+        raise _not_finite(run, loss, parts, losses)
+    if run.settings.clip_grad:
+        run.accelerator.clip_grad_norm_(run.model.parameters(), run.settings.clip_grad)
+    run.optimizer.step()
+    run.update += 1
+    run.scheduler.step_update(run.update)
+    if run.average is not None:
+        run.average.update(run.plain_model, step=run.update)
+    run.is_stopping = signals > 0
+    return loss
+
+
+def _backward(run: Run, part: Batch, size: int, is_last: bool) -> Tensor:
+    """Add the gradient of a part; returns the sum of its losses. Processes exchange gradients with the last part."""
+    inputs, labels = send_to_device(part.value, run.accelerator.device, non_blocking=True)
+    labels = check_labels(labels, run.num_classes)
+    # What comes from the loader stays as it is: it is written down if the loss is not finite.
+    inputs, targets = blend(
+        run.mix, inputs if run.mix is None or not isinstance(inputs, Tensor) else inputs.clone(), labels
+    )
+    with nullcontext() if is_last else run.accelerator.no_sync(run.model):
+        logits = run.model(inputs)
+        # Blended targets are probabilities, already smoothed.
+        smoothing = 0.0 if run.mix else run.settings.label_smoothing
+        loss = cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+        # The exchange takes the mean over processes; the gradient wanted is that of the mean over all items.
+        run.accelerator.backward(loss * (run.accelerator.num_processes / size))
+    run.scores.update(loss, logits, labels if run.mix is None else targets.argmax(1))
+    return loss.detach()
+
+
+def _agree(run: Run, loss: Tensor) -> tuple[float, float]:
+    """The loss over all processes, and how many of them a signal asked to stop: one exchange, one wait."""
+    asked = torch.tensor(float(run.stop.number is not None), device=loss.device)
+    total, signals = run.accelerator.reduce(torch.stack([loss, asked.to(loss)]), "sum").tolist()
+    return total, signals
+
+
+def _count_bad(run: Run, parts: list[Batch]) -> None:
+    """Note items that could not be read, in all processes alike; too many end the run."""
+    found = [(bad.index, bad.sentence) for part in parts for bad in part.bad]
+    if run.accelerator.num_processes > 1 and run.settings.max_bad:
+        found = gather_object(found)
+    new = {index: sentence for index, sentence in found if index not in run.bad}
+    if not new:
+        return
+    run.bad.update(new)
+    if run.is_main:
+        with atomic(run.settings.out / BAD_ITEMS) as temporary:
+            temporary.write_text("".join(f"{sentence}\n" for sentence in run.bad.values()))
+    if len(run.bad) > run.settings.max_bad:
+        raise ValueError(_too_many_bad(run))
+
+
+def _too_many_bad(run: Run) -> str:
+    return (
+        f"{len(run.bad)} training items cannot be read and max_bad is {run.settings.max_bad}: "
+        f"{next(reversed(run.bad.values()))}; all are listed in {run.settings.out / BAD_ITEMS}; "
+        f"--max-bad {2 * len(run.bad)} would let others stand in for them"
+    )
+
+
+def _not_finite(run: Run, loss: float, parts: list[Batch], losses: list[Tensor]) -> FloatingPointError:
+    """Write the part with the loss that is not finite, if it is this process that has it."""
+    what = f"the loss is {loss} at update {run.update + 1} (epoch {run.epoch + 1}, learning rate {run.lr:.3g})"
+    bad = [part for part, value in zip(parts, losses, strict=True) if not value.isfinite()]
+    if not bad:
+        return not_finite(f"{what}, in another process", run.settings)
+    return not_finite(what, run.settings, _write_batch(run, bad[0], what))
+
+
+def _write_batch(run: Run, part: Batch, what: str) -> Path:
+    number = run.accelerator.process_index
+    path = run.settings.out / (BAD_BATCH if number == 0 else f"{Path(BAD_BATCH).stem}-{number}.pt")
+    inputs, labels = part.value
+    sources = [source_of(run.train.loader.dataset, index) for index in part.indices]
+    save_batch(path, inputs, labels, sources=sources, what=what, update=run.update + 1, lr=run.lr)
+    return path

@@ -1,0 +1,42 @@
+"""Files and folders that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails."""
+    temporary = path.with_name(f"{path.name}.temporary")
+    remove(temporary)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Ask the disk to hold what was written, so that a rename never overtakes the content (POSIX only)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
