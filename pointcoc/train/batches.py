@@ -1,8 +1,10 @@
 """Batches of any epoch from any update on, split over processes and over the parts of an update."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from threading import Thread
 from typing import Any
 
 import torch
@@ -45,6 +47,7 @@ class Batches:
     ) -> None:
         self.loader = loader
         self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
+        self._processes = processes
         self._accumulate = accumulate
         if self.is_stream:
             _check_stream(processes, accumulate, max_bad)
@@ -62,6 +65,9 @@ class Batches:
         Args:
             epoch: number of the epoch, from 0.
             first: updates of the epoch to leave out; their items are not read.
+
+        Raises:
+            ValueError: if an update has fewer items than processes and parts.
         """
         if self.is_stream:
             assert first == 0, "a stream starts at the start of an epoch"
@@ -69,8 +75,10 @@ class Batches:
                 yield [Batch(value, (), ())], len(value[1])
             return
         self._order.start(epoch, first)
+        sizes = self._order.sizes
+        self._check_sizes(sizes)
         parts = iter(self._parts)
-        for size in self._order.sizes:
+        for size in sizes:
             yield list(islice(parts, self._accumulate)), size
 
     def mine(self) -> Iterator[Batch]:
@@ -80,6 +88,14 @@ class Batches:
             return
         self._order.start(0, 0)
         yield from self._parts
+
+    def _check_sizes(self, sizes: list[int]) -> None:
+        if sizes and min(sizes) < self._processes * self._accumulate:
+            raise ValueError(
+                f"an update has {min(sizes)} items, too few for {self._processes} processes x "
+                f"{self._accumulate} parts: "
+                "raise the batch size, or give the loader drop_last=True if it is the last one"
+            )
 
 
 class Order(BatchSampler):
@@ -134,10 +150,18 @@ class _Worker:
         self.worker_init_fn = worker_init_fn
 
     def __call__(self, worker: int) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, "sigwaitinfo"):  # Linux; elsewhere SIGTERM to all processes of a job ends the workers
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            Thread(target=_end_when_the_parent_says, daemon=True).start()
         if self.worker_init_fn is not None:
             self.worker_init_fn(worker)
+
+
+def _end_when_the_parent_says() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _rebuilt(loader: DataLoader, items: Items, order: Sequence[Any] | Order) -> DataLoader:
