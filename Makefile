@@ -2,6 +2,8 @@
 # make test    everything, with the compiled packages torch-scatter and torch-cluster
 # make lint    style and types
 # make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; compiles much, so it takes long
+# make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; half an hour on 2 cores
+# make faults  20 training runs, each killed at a random moment, resumed and compared bit by bit
 # make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINED := $(PIP) -c constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint faults bench docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/train.done
@@ -18,6 +20,9 @@ demo: $(VENV)/train.done
 # Two processes of one thread each: two threads each would wait for one another.
 test: $(VENV)/dev.done $(VENV)/points.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov=pointcoc --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+faults: $(VENV)/train.done
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/faults.py
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

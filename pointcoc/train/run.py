@@ -206,7 +206,8 @@ class Run:
         model._compiled_call_impl = None
         if self.settings.recompute:
             model.set_grad_checkpointing(False)  # type: ignore[operator]  # it was there at the start
-        self.accelerator.free_memory()
+        if self.accelerator.device.type != "cpu":  # the collection of all garbage takes its time
+            self.accelerator.free_memory()
 
     def _state(self, scores: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -51,6 +51,12 @@ class Stripes(TensorDataset):
         return image + 0.1 * torch.randn_like(image), label
 
 
+@pytest.fixture(autouse=True)
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes longer than a run of these tests; test_curves.py and the examples draw it."""
+    monkeypatch.setattr("pointcoc.train.loop.save_curves", lambda out: out)
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Tiny]:
     """Make the network, with the same weights every time."""

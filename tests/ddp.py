@@ -1,0 +1,83 @@
+"""Training runs in float64, each in one or in several gloo processes: for test_ddp.py.
+
+    python tests/ddp.py RUNS
+
+RUNS is a JSON list: for each run `processes`, `out`, `stop_at` (the update in which the last process is sent SIGTERM)
+and settings. Processes are forks of this one, which itself never trains.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pointcoc import ContextClusterNet
+from pointcoc.train import Settings, Stopped, fit
+
+
+class Images(Dataset):
+    """Images of two classes with noise that differs at each visit, float64."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(index)).double() + index % 2
+        return image + 0.1 * torch.randn(3, 16, 16).double(), index % 2
+
+
+def train(process: int, processes: int, port: int, out: Path, fields: dict) -> None:
+    """Train as process number `process`, or alone."""
+    warnings.simplefilter("ignore")
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    if processes > 1:
+        os.environ.update(RANK=str(process), LOCAL_RANK=str(process), WORLD_SIZE=str(processes))
+        os.environ.update(LOCAL_WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.manual_seed(process)  # the first weights are those of the first process all the same
+    net = ContextClusterNet.from_preset("coc_nano", num_classes=2, layer_scale=1.0).double()
+    stop_at = fields.pop("stop_at", 0)
+    if process == processes - 1:
+        terminate_at(net, stop_at)
+    settings = replace(Settings(epochs=2, warmup_epochs=1, batch_size=8, log_every=1, out=out), **fields)
+    loaders = [DataLoader(Images(), batch_size=size, shuffle=True) for size in (8, 7)]
+    try:
+        fit(net, *loaders, settings)
+    except Stopped as stop:
+        print(stop, flush=True)
+
+
+def terminate_at(net: torch.nn.Module, stop_at: int) -> None:
+    """Send this process SIGTERM in a forward pass of training, counted from 1."""
+    calls = iter(range(1, 1000))
+    net.register_forward_pre_hook(
+        lambda module, _: os.kill(os.getpid(), signal.SIGTERM) if module.training and next(calls) == stop_at else None
+    )
+
+
+def main(processes: int, out: Path, fields: dict) -> None:
+    torch.set_num_threads(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    running = [fork.Process(target=train, args=(n, processes, port, out, dict(fields))) for n in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(120)
+    if any(process.exitcode != 0 for process in running):
+        raise SystemExit(f"exit codes {[process.exitcode for process in running]}")
+
+
+if __name__ == "__main__":
+    runs = json.loads(sys.argv[1])
+    for run in runs:
+        main(run.pop("processes"), Path(run.pop("out")), run)

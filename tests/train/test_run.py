@@ -1,0 +1,182 @@
+"""A run continues with the bits of one never stopped; a signal saves it, a full disk spoils nothing."""
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pointcoc.train import Stopped, checkpoint, fit
+
+
+class Killed(BaseException):
+    """What a kill is within one process: nothing runs after it."""
+
+
+def at_forward(model: torch.nn.Module, number: int, act) -> None:
+    """Call `act` before a forward pass of training, counted from 1."""
+    calls = iter(range(1, 1000))
+    model.register_forward_pre_hook(lambda module, _: act() if module.training and next(calls) == number else None)
+
+
+def kill() -> None:
+    raise Killed
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def lines(out: Path) -> list[dict]:
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {name: value for name, value in record.items() if name in ("split", "epoch", "update", "loss", "lr", "is_best")}
+        for record in records
+    ]
+
+
+def names(out: Path) -> list[str]:
+    return [path.name for path in checkpoint.checkpoints(out)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 6, 9])
+def test_a_kill_at_any_update_changes_nothing(tiny, train_loader, val_loader, settings, tmp_path, number: int) -> None:
+    fields = {"save_every": 2, "log_every": 1, "ema": 0.9, "resume": "auto"}
+    whole, killed = (settings(out=tmp_path / name, **fields) for name in ("whole", "killed"))
+    expected = tiny()
+    fit(expected, train_loader, val_loader, whole)
+    model = tiny()
+    at_forward(model, number, kill)
+    with pytest.raises(Killed):
+        fit(model, train_loader, val_loader, killed)
+    model, other = tiny(), DataLoader(train_loader.dataset, batch_size=12, shuffle=True, num_workers=number % 2)
+    fit(model, other, val_loader, killed)
+    assert same_weights(model, expected)
+    assert lines(killed.out) == lines(whole.out)
+    last = [torch.load(out / "epoch-0003" / "state.pt", weights_only=True) for out in (whole.out, killed.out)]
+    torch.testing.assert_close(last[0]["optimizer"], last[1]["optimizer"], rtol=0, atol=0)
+
+
+def test_the_last_checkpoints_are_kept(tiny, train_loader, val_loader, settings) -> None:
+    fit(tiny(), train_loader, val_loader, settings(save_every=2, keep=3))
+    assert names(settings().out) == ["epoch-0002", "epoch-0002-update-00008", "epoch-0003"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_continues(tiny, train_loader, val_loader, settings, tmp_path, number: int) -> None:
+    expected, model = tiny(), tiny()
+    fit(expected, train_loader, val_loader, settings(out=tmp_path / "whole"))
+    at_forward(model, 5, lambda: os.kill(os.getpid(), number))
+    run = settings(resume="auto")
+    with pytest.raises(Stopped, match=r"saved .*epoch-0001-update-00005; the same command with --resume auto") as stop:
+        fit(model, train_loader, val_loader, run)
+    assert (stop.value.number, stop.value.checkpoint) == (number, run.out / "epoch-0001-update-00005")
+    model = tiny()
+    fit(model, train_loader, val_loader, run)
+    assert same_weights(model, expected)
+
+
+def test_a_signal_during_validation_saves_the_whole_pass(tiny, train_loader, val_loader, settings, tmp_path) -> None:
+    expected, model = tiny(), tiny()
+    fit(expected, train_loader, val_loader, settings(out=tmp_path / "whole"))
+    hook = model.register_forward_pre_hook(
+        lambda module, _: None if module.training else os.kill(os.getpid(), signal.SIGTERM)
+    )
+    run = settings(resume="auto")
+    with pytest.raises(Stopped, match="epoch-0000-update-00003"):
+        fit(model, train_loader, val_loader, run)
+    hook.remove()
+    fit(model, train_loader, val_loader, run)
+    assert same_weights(model, expected)
+    assert lines(run.out) == lines(tmp_path / "whole")
+
+
+def test_auto_begins_where_there_is_nothing(tiny, train_loader, val_loader, settings) -> None:
+    assert fit(tiny(), train_loader, val_loader, settings(resume="auto")).epochs == 3
+
+
+def test_other_data_are_refused(tiny, train_loader, val_loader, settings) -> None:
+    fit(tiny(), train_loader, val_loader, settings())
+    fewer = DataLoader(train_loader.dataset, batch_size=18, shuffle=True)
+    with pytest.raises(ValueError, match=r"training data of the run in .*: 3 updates an epoch, got 2"):
+        fit(tiny(), fewer, val_loader, settings(resume="must"))
+
+
+@pytest.mark.parametrize("writer", ["safetensors", "torch"])
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(
+    tiny, train_loader, val_loader, settings, tmp_path, monkeypatch, writer: str
+) -> None:
+    expected = tiny()
+    fit(expected, train_loader, val_loader, settings(out=tmp_path / "whole"))
+    calls = iter(range(100))
+    target = (
+        "pointcoc.train.checkpoint.save_file" if writer == "safetensors" else "pointcoc.train.checkpoint.torch.save"
+    )
+    write = checkpoint.save_file if writer == "safetensors" else torch.save
+
+    def full(value: object, path: Path, **options: object) -> None:
+        if "epoch-0002" in str(path) and next(calls) == 0:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(value, path, **options)
+
+    run = settings(resume="auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(target, full)
+        with pytest.raises(
+            OSError, match=r"epoch-0002 could not be written \(.*No space left.*epoch-0001, is whole: --r"
+        ):
+            fit(tiny(), train_loader, val_loader, run)
+    assert names(run.out) == ["epoch-0001"]
+    assert not list(run.out.glob("*.temporary"))
+    model = tiny()
+    fit(model, train_loader, val_loader, run)
+    assert same_weights(model, expected)
+
+
+def test_a_disk_that_really_takes_no_more(tiny, tmp_path) -> None:
+    """The limit on the size of a file stands for a full disk: each library meets it in its own way."""
+    resource = pytest.importorskip("resource")
+    before = checkpoint.save_checkpoint(tmp_path, "epoch-0001", tiny(), None, {"epoch": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size, state in ((500, {}), (100_000, {"big": torch.zeros(100_000)})):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(OSError, match=r"epoch-0002 could not be written .*epoch-0001, is whole"):
+                checkpoint.save_checkpoint(tmp_path, "epoch-0002", tiny(), None, state)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoint.checkpoints(tmp_path) == [before]
+    checkpoint.load_checkpoint(before, tiny(), None)
+
+
+def test_recompute_and_compile_last_as_long_as_the_run(tiny, train_loader, settings, monkeypatch) -> None:
+    with pytest.raises(ValueError, match="recompute needs a network with set_grad_checkpointing, got Tiny"):
+        fit(tiny(), train_loader, None, settings(recompute=True))
+    model, switched, compiled = tiny(), [], []
+    model.set_grad_checkpointing = switched.append
+    monkeypatch.setattr(type(model), "compile", lambda self: compiled.append(type(self).__name__))
+    fit(model, train_loader, None, settings(recompute=True, compile=True, overwrite=True))
+    assert (switched, compiled) == ([True, False], ["Tiny"])
+    assert model._compiled_call_impl is None
+
+
+def test_a_compiled_run_learns_the_same(tiny, train_loader, settings, monkeypatch, tmp_path) -> None:
+    """With the backend that compiles nothing: what is tested is that the compiled call is the one that runs."""
+    calls = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> torch.fx.GraphModule:
+        calls.append(graph)
+        return graph
+
+    compile_model = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_model(self, backend=backend))
+    models = tiny(), tiny()
+    for model, compiles in zip(models, (False, True), strict=True):
+        fit(model, train_loader, None, settings(compile=compiles, epochs=1, out=tmp_path / str(compiles)))
+    assert calls
+    assert same_weights(*models)
