@@ -91,7 +91,10 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, int]:
         print(f"no --data given: training on sampled solids of {settings.num_points} points")
         train, test = (shapes(split, num_points=settings.num_points) for split in ("train", "test"))
     else:
-        train, test = (HDF5Clouds(settings.data, split, settings.num_points) for split in ("train", "test"))
+        train = HDF5Clouds(settings.data, "train", settings.num_points, max_bad=settings.max_bad)
+        test = HDF5Clouds(settings.data, "test", settings.num_points)
+        for sentence in train.left_out:
+            print(f"left out: {sentence}")
     val = copy.copy(train)
     train.transform = Augment(settings)
     return make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets), len(train.classes)

@@ -33,8 +33,10 @@ class HDF5Clouds(Dataset):
             takes all. For another choice at every visit, take all and give `torch_geometric.transforms.FixedPoints` as
             transform.
         transform: a torch_geometric transform of an item.
+        max_bad: rows that may be left out because their coordinates are not finite or their label is no class.
 
     Attributes:
+        left_out: a sentence for each row that was left out.
         classes: names of the classes.
         points: all clouds, float32 of shape (N, P, 3).
         labels: all labels, int64 of shape (N,).
@@ -52,17 +54,25 @@ class HDF5Clouds(Dataset):
         split: str = "train",
         num_points: int | None = 1024,
         transform: Callable[[Data], Data] | None = None,
+        max_bad: int = 0,
     ) -> None:
+        check_count("max_bad", max_bad, minimum=0)
         check_choice("split", split, ("train", "test"))
         if num_points is not None:
             check_count("num_points", num_points)
         root = check_folder("folder", folder)
         self.classes = _read_class_names(root / "shape_names.txt")
         files = _find_files(root, split)
-        parts = [_read_file(file, num_points, len(self.classes)) for file in files]
-        _check_same_points(files, [points for points, _ in parts])
-        self.points = torch.from_numpy(np.concatenate([points for points, _ in parts]))
-        self.labels = torch.from_numpy(np.concatenate([labels for _, labels in parts]))
+        self.left_out: list[str] = []
+        parts = []
+        for file in files:
+            points, labels, rows, bad = _read_file(file, num_points, len(self.classes), max_bad - len(self.left_out))
+            self.left_out += bad
+            parts.append((points, labels, rows))
+        _check_same_points(files, [points for points, _, _ in parts])
+        self.points = torch.from_numpy(np.concatenate([points for points, _, _ in parts]))
+        self.labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in parts]))
+        self._rows = [(file, int(row)) for file, (_, _, rows) in zip(files, parts, strict=True) for row in rows]
         self.transform = transform
 
     def __len__(self) -> int:
@@ -74,6 +84,11 @@ class HDF5Clouds(Dataset):
         number = range(len(self))[index]
         data = Data(pos=self.points[number], y=self.labels[number : number + 1])
         return data if self.transform is None else self.transform(data)
+
+    def source(self, index: int) -> str:
+        """Return the file and the row that an item comes from."""
+        file, row = self._rows[index]
+        return f"{file} row {row}"
 
 
 def _read_lines(path: Path, content: str) -> list[str]:
@@ -116,15 +131,23 @@ def _listed_files(listing: Path) -> list[Path]:
     return [listing.parent / name for name in names]
 
 
-def _read_file(path: Path, num_points: int | None, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read and check clouds (N, P, 3) float32 and labels (N,) int64 of a file."""
+def _read_file(
+    path: Path, num_points: int | None, num_classes: int, max_bad: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Read a file: clouds (N, P, 3) float32, labels (N,) int64, their rows, and a sentence for each bad row."""
     try:
         with h5py.File(path, "r") as file:
             points = _read_points(_dataset(file, "data", path), path, num_points)
-            labels = _read_labels(_dataset(file, "label", path), path, len(points), num_classes)
+            labels = _read_labels(_dataset(file, "label", path), path, len(points))
     except (OSError, RuntimeError, TypeError) as error:  # all three are what h5py raises on damaged files
         raise ValueError(f"{path} cannot be read as an HDF5 file; copy or download it again ({error})") from error
-    return points, labels
+    faults = [_points_fault(path, points), _labels_fault(path, labels, num_classes)]
+    is_bad = np.any([rows for rows, _ in faults], axis=0)
+    if is_bad.sum() > max_bad:
+        raise ValueError(next(sentence for rows, sentence in faults if rows.any()))
+    good, bad = np.flatnonzero(~is_bad), np.flatnonzero(is_bad)
+    said = [f"{path} row {row}: {'coordinates' if faults[0][0][row] else 'label'} out of range" for row in bad]
+    return points[good], labels[good], good, said
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
@@ -151,29 +174,35 @@ def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> n
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is reported below, with its row
         points = dataset[:, :num_points].astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))
-    if len(bad):
-        raise ValueError(
-            f"data of {path} must be finite; row {bad[0]} holds NaN or infinite coordinates ({len(bad)} such rows)"
-        )
     return points
 
 
-def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int, num_classes: int) -> np.ndarray:
+def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarray:
     """Read the labels of all clouds, shape (N,) int64."""
     if dataset.shape not in ((num_clouds, 1), (num_clouds,)) or dataset.dtype.kind not in "iu":
         raise ValueError(
             f"label of {path} must be integers of shape ({num_clouds}, 1) or ({num_clouds},), one for each cloud of "
             f"data, got shape {dataset.shape} of {dataset.dtype}"
         )
-    labels = dataset[()].reshape(-1).astype(np.int64)
-    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(bad):
-        raise ValueError(
-            f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of shape_names.txt; "
-            f"row {bad[0]} holds {labels[bad[0]]} ({len(bad)} such rows)"
-        )
-    return labels
+    return dataset[()].reshape(-1).astype(np.int64)
+
+
+def _points_fault(path: Path, points: np.ndarray) -> tuple[np.ndarray, str]:
+    """Mask of the clouds that are not finite, and the sentence that says so."""
+    is_bad = ~np.isfinite(points).all(axis=(1, 2))
+    return is_bad, (
+        f"data of {path} must be finite; row {is_bad.argmax()} holds NaN or infinite coordinates "
+        f"({is_bad.sum()} such rows)"
+    )
+
+
+def _labels_fault(path: Path, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, str]:
+    """Mask of the labels that are no class, and the sentence that says so."""
+    is_bad = (labels < 0) | (labels >= num_classes)
+    return is_bad, (
+        f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of shape_names.txt; "
+        f"row {is_bad.argmax()} holds {labels[is_bad.argmax()]} ({is_bad.sum()} such rows)"
+    )
 
 
 def _check_same_points(files: list[Path], parts: list[np.ndarray]) -> None:

@@ -218,3 +218,21 @@ def test_list_that_names_a_file_twice(tmp_path):
     (tmp_path / "train_files.txt").write_text("a/ply_data_train0.h5\nb/ply_data_train0.h5\n")
     with pytest.raises(ValueError, match=r"must name each file once, and names ply_data_train0.h5 2 times"):
         HDF5Clouds(tmp_path)
+
+
+def test_rows_up_to_max_bad_are_left_out_and_named(tmp_path):
+    (tmp_path / "shape_names.txt").write_text("cube\nball\n")
+    data = np.arange(5 * 4 * 3, dtype=np.float32).reshape(5, 4, 3)
+    data[1, 2, 0] = np.nan
+    path = tmp_path / "ply_data_train0.h5"
+    with h5py.File(path, "w") as file:
+        file["data"], file["label"] = data, np.array([0, 1, 1, 9, 0])
+    clouds = HDF5Clouds(tmp_path, "train", None, max_bad=2)
+    assert clouds.left_out == [f"{path} row 1: coordinates out of range", f"{path} row 3: label out of range"]
+    assert clouds.labels.tolist() == [0, 1, 0]
+    assert torch.equal(clouds.points, torch.from_numpy(data[[0, 2, 4]]))
+    assert [clouds.source(index) for index in range(3)] == [f"{path} row {row}" for row in (0, 2, 4)]
+    with pytest.raises(ValueError, match=r"must be finite; row 1 holds NaN .*1 such rows"):
+        HDF5Clouds(tmp_path, "train", None, max_bad=1)
+    with pytest.raises(ValueError, match="max_bad"):
+        HDF5Clouds(tmp_path, "train", None, max_bad=-1)
