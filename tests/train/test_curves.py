@@ -24,5 +24,6 @@ def test_a_line_for_each_split() -> None:
 def test_the_picture_of_a_folder(tmp_path: Path) -> None:
     with MetricsFile(tmp_path / "metrics.jsonl") as metrics:
         metrics.write("train", 1, {"loss": 1.0, "accuracy": 0.5})
-    assert Image.open(save_curves(tmp_path)).format == "PNG"
+    with Image.open(save_curves(tmp_path)) as picture:
+        assert picture.format == "PNG"
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "curves.png"}
