@@ -2,7 +2,6 @@
 # make test    everything, with the compiled packages torch-scatter and torch-cluster
 # make lint    style and types
 # make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; compiles much, so it takes long
-# make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; half an hour on 2 cores
 # make faults  20 training runs, each killed at a random moment, resumed and compared bit by bit
 # make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
