@@ -1,15 +1,17 @@
 """Networks, their configurations and weights."""
 
 from pointcoc.models.card import ImageTransform, WeightsInfo
+from pointcoc.models.clusters import Centers, StageClusters
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.fused_network import FusedNet
-from pointcoc.models.network import ContextClusterNet, StageClusters
+from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
 from pointcoc.models.presets import PRESETS, preset
 
 __all__ = [
     "PRESETS",
+    "Centers",
     "ContextClusterNet",
     "FusedNet",
     "ImageTransform",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
-from pointcoc.geometry.regions import IndexOrder, TileOrder
 from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
+from pointcoc.models.clusters import StageClusters, stage_clusters
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
 from pointcoc.models.fused_network import FusedNet
 from pointcoc.models.hub import HubMixin, load_preset
@@ -23,27 +22,6 @@ from pointcoc.models.weights_folder import build
 from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
 from pointcoc.ops import Assignment
 from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
-
-
-@dataclass(frozen=True, eq=False)
-class StageClusters:
-    """The clusters of one stage, in the order of its points.
-
-    Args:
-        points: the points of the stage with their features, A in all.
-        region: region of each point, numbered over all sets, shape (A,).
-        num_centers: proposals of centers per region, m.
-        blocks: the assignment of each block, shapes (A, heads); centers are numbered within the region.
-    """
-
-    points: PointSet
-    region: Tensor
-    num_centers: int
-    blocks: list[Assignment]
-
-    def cluster(self, block: int = -1, head: int = 0) -> Tensor:
-        """Number of the cluster of each point over all regions, region * m + center, shape (A,)."""
-        return self.region * self.num_centers + self.blocks[block].center[:, head]
 
 
 class Stage(nn.ModuleList):
@@ -194,9 +172,17 @@ class ContextClusterNet(nn.Module, HubMixin):
         return [point.to_maps() for point in points] if is_images else points
 
     def assignments(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> list[StageClusters]:
-        """Return the clusters that each block of each stage finds."""
+        """Return the clusters that each block and head of each stage finds, with the centers they belong to.
+
+        Args:
+            input: images, a PointSet, or torch_geometric data (see the class).
+            plan: the geometry of this input, if it was made before.
+
+        Returns:
+            One `StageClusters` a stage, of all sets of the batch; its `split()` gives those of each.
+        """
         outputs, _, assignments, plan = self._run(input, plan)
-        return [_clusters(*stage) for stage in zip(outputs, assignments, plan.stages, strict=True)]
+        return [stage_clusters(*stage) for stage in zip(outputs, assignments, plan.stages, strict=True)]
 
     def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
@@ -305,16 +291,3 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _leave(assignment: Assignment, order: IndexOrder | TileOrder | None) -> Assignment:
-    if order is None:
-        return assignment
-    return Assignment(order.leave(assignment.center), order.leave(assignment.similarity))
-
-
-def _clusters(points: PointSet, assignments: list[Assignment], plan: StagePlan) -> StageClusters:
-    region, order = plan.regions.segments.index, plan.regions.order
-    region = region if order is None else order.leave(region[:, None]).squeeze(1)
-    blocks = [_leave(assignment, order) for assignment in assignments]
-    return StageClusters(points, region, plan.regions.num_centers, blocks)

@@ -1,5 +1,23 @@
-"""Pictures of clusters."""
+"""Pictures of clusters: maps as numbers, figures, pages to explore. What draws needs the extra `viz`."""
 
-from pointcoc.viz.clusters import cluster_colors, cluster_map, draw_clusters
+from pointcoc.viz.colors import center_colors, cluster_colors, color_distance
+from pointcoc.viz.figures import draw_clusters, draw_grid, draw_hierarchy, draw_panel, draw_sizes
+from pointcoc.viz.maps import cluster_map, cluster_sizes, overlay, point_colors
+from pointcoc.viz.trace import Trace, trace
 
-__all__ = ["cluster_colors", "cluster_map", "draw_clusters"]
+__all__ = [
+    "Trace",
+    "center_colors",
+    "cluster_colors",
+    "cluster_map",
+    "cluster_sizes",
+    "color_distance",
+    "draw_clusters",
+    "draw_grid",
+    "draw_hierarchy",
+    "draw_panel",
+    "draw_sizes",
+    "overlay",
+    "point_colors",
+    "trace",
+]

@@ -1,0 +1,67 @@
+"""Train the two small networks that ship in pointcoc/viz/weights, by the recipes of the examples.
+
+    OMP_NUM_THREADS=1 python benchmarks/shipped_networks.py --data PATH --out pointcoc/viz/weights
+
+PATH is an image folder of 32 x 32 pixels, such as a part of CIFAR-10. Writes `image/` (that data, settings of
+`examples/imagenet.py --data PATH --size 32`) and `cloud/` (sampled solids, settings of `examples/modelnet40.py`), in
+float16, and prints what each scores on the test set, which chooses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
+from pointcoc.train import Loaders, Settings, evaluate, fit
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import imagenet
+import modelnet40
+
+# A quarter of coc_nano's parameters: both networks together stay below one megabyte.
+IMAGE_CONFIG = PRESETS["coc_nano"].replace(dims=(32, 64, 128), head_dims=(8, 16, 24), depths=(1, 1, 2), mlp_ratios=2)
+
+
+def main() -> None:
+    """Train, measure and save both networks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="image folder with train/ and test/")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the images; default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        runs = Path(folder)
+        solids = replace(modelnet40.SHAPES, val_fraction=0.0, out=runs / "cloud")
+        loaders, num_classes = modelnet40.cloud_loaders(solids)
+        config = PRESETS[solids.preset].replace(num_classes=num_classes)
+        learn("cloud", config, loaders, solids, options.out / "cloud")
+        settings = replace(
+            imagenet.SMALL, data=options.data, epochs=options.epochs, val_fraction=0.0, out=runs / "image"
+        )
+        loaders, num_classes, _ = imagenet.folder_loaders(settings)
+        learn("image", IMAGE_CONFIG.replace(num_classes=num_classes), loaders, settings, options.out / "image")
+
+
+def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: Settings, out: Path) -> None:
+    """Train a network, print its test accuracy in float16's rounding, and save it."""
+    torch.manual_seed(settings.seed)
+    net, start = ContextClusterNet(config), time.perf_counter()
+    fit(net, loaders.train, None, settings)
+    seconds = time.perf_counter() - start
+    net.half().float().eval()
+    accuracy = evaluate(net, loaders.test)["accuracy"]
+    net.half().save_pretrained(out)
+    num_parameters = sum(parameter.numel() for parameter in net.parameters())
+    print(f"{name}: {num_parameters:,} parameters, test accuracy {accuracy:.1%}, {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

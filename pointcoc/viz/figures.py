@@ -1,0 +1,238 @@
+"""Figures of traced inputs: grids over stages, blocks and heads, a cluster traced to its pixels, cluster sizes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.viz.colors import center_colors
+from pointcoc.viz.maps import (
+    KINDS,
+    cluster_sizes,
+    dimmed,
+    input_colors,
+    lay_out,
+    overlay,
+    point_colors,
+)
+from pointcoc.viz.trace import Trace, trace
+
+ALONG = ("stage", "block", "head")
+PANEL = 2.3  # inches
+
+
+def draw_clusters(examples: Sequence[tuple[str, ContextClusterNet, Any]], head: int = 0) -> Figure:
+    """Draw inputs beside the clusters that the last block of every stage finds in them.
+
+    Args:
+        examples: triples (title, network, input); an input is an image (1, C, H, W) or one set. Networks are used in
+            evaluation mode.
+        head: head whose clusters are shown.
+
+    Returns:
+        A figure with one row an example, which shows the input, then one map a stage.
+
+    Raises:
+        ValueError: if there is no example.
+    """
+    if len(examples) == 0:
+        raise ValueError("examples is empty; give at least one (title, network, input)")
+    columns = 1 + max(net.config.num_stages for _, net, _ in examples)
+    traces = [trace(net, input)[0] for _, net, input in examples]
+    figure = _figure(traces, len(examples), columns)
+    for row, (traced, (title, *_)) in enumerate(zip(traces, examples, strict=True)):
+        place = row * columns + 1
+        panel(figure, (len(examples), columns, place), traced, input_colors(traced), title)
+        for s in range(len(traced.stages)):
+            draw_panel(figure, (len(examples), columns, place + 1 + s), traced, s, -1, head)
+    return figure
+
+
+def draw_grid(
+    traced: Trace,
+    kind: str = "clusters",
+    rows: str = "stage",
+    columns: str = "head",
+    stage: int = -1,
+    block: int = -1,
+    head: int = 0,
+) -> Figure:
+    """Draw maps of one input in rows and columns over two of stage, block and head.
+
+    Args:
+        traced: the input.
+        kind: "clusters" or "similarity".
+        rows: what changes from row to row: "stage", "block" or "head".
+        columns: what changes from column to column; stages with fewer leave places empty.
+        stage: the stage, where neither is "stage".
+        block: the block, where neither is "block".
+        head: the head, where neither is "head".
+
+    Raises:
+        ValueError: if a name is unknown, both are the same, or a stage, block or head does not exist.
+    """
+    for name, value, allowed in (("kind", kind, KINDS), ("rows", rows, ALONG), ("columns", columns, ALONG)):
+        if value not in allowed:
+            raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(allowed)}")
+    if rows == columns:
+        raise ValueError(f"rows and columns must differ, got {rows!r} for both")
+    _name(traced, stage, block, head)  # what does not exist gets its sentence
+    chosen = {"stage": stage, "block": block, "head": head}
+    stages = traced.stages if "stage" in (rows, columns) else [traced.stage(stage)]
+    limits = {"stage": len(stages), "block": max(one.num_blocks for one in stages)}
+    limits["head"] = max(one.num_heads for one in stages)
+    shape = (limits[rows], limits[columns])
+    figure = _figure([traced], *shape)
+    for r, c in itertools.product(*map(range, shape)):
+        one = {**chosen, rows: r, columns: c}
+        if _exists(traced, **one):
+            draw_panel(figure, (*shape, r * shape[1] + c + 1), traced, kind=kind, **one)
+    return figure
+
+
+def draw_hierarchy(
+    traced: Trace, cluster: int | None = None, stage: int = -1, block: int = -1, head: int = 0
+) -> Figure:
+    """Trace a cluster of a late stage back: to the points of each stage before, and to the input.
+
+    Args:
+        traced: the input.
+        cluster: number of the cluster; the one that stands for most input points if not given.
+        stage: its stage.
+        block: block of the stage.
+        head: head of the block.
+
+    Returns:
+        A figure with the input, the clusters of the stage, then what the cluster covers: the part of the input, and
+        for each stage from the first how that part is clustered there.
+
+    Raises:
+        ValueError: if the cluster has no points or does not exist.
+    """
+    sizes = cluster_sizes(traced, stage, block, head)
+    cluster = int(sizes.argmax()) if cluster is None else cluster
+    if not 0 <= cluster < len(sizes) or sizes[cluster] == 0:
+        raise ValueError(f"cluster must be one that has points, {sizes.nonzero().flatten().tolist()}, got {cluster}")
+    number = range(len(traced.stages))[stage]
+    inside = traced.members(cluster, stage, block, head).cpu()
+    figure = _figure([traced], 1, 3 + number)
+    panel(figure, (1, 3 + number, 1), traced, input_colors(traced), "input")
+    draw_panel(figure, (1, 3 + number, 2), traced, number, block, head)
+    share = f"{int(sizes[cluster]):,} of {len(inside):,} points"
+    panel(figure, (1, 3 + number, 3), traced, dimmed(traced, inside), f"cluster {cluster}: {share}")
+    for s in range(number):
+        colors = torch.where(inside[:, None], point_colors(traced, s), dimmed(traced, inside))
+        parts = len(traced.cluster(s)[inside].unique())
+        panel(figure, (1, 3 + number, 4 + s), traced, colors, f"in it, stage {s + 1}: {parts} clusters")
+    return figure
+
+
+def draw_sizes(traced: Trace, stage: int = -1, block: int = -1, head: int = 0) -> Figure:
+    """Draw how many input points each cluster stands for, the largest first, in the cluster's color.
+
+    Args:
+        traced: the input.
+        stage: stage, 0 first, negative from the end.
+        block: block of the stage.
+        head: head of the block.
+    """
+    sizes = cluster_sizes(traced, stage, block, head).cpu()
+    order = sizes.argsort(descending=True, stable=True)
+    colors = center_colors(traced.stage(stage).center_pos)
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(range(len(order)), sizes[order].numpy(), color=colors[order].numpy(), edgecolor="0.3", linewidth=0.4)
+    used = int((sizes > 0).sum())
+    axes.set(xlabel="center, largest first", ylabel="input points")
+    axes.set_title(f"{_name(traced, stage, block, head)}: {used} of {len(sizes)} centers have points", fontsize=9)
+    return figure
+
+
+def draw_panel(
+    figure: Figure,
+    place: tuple[int, int, int],
+    traced: Trace,
+    stage: int = -1,
+    block: int = -1,
+    head: int = 0,
+    kind: str = "clusters",
+) -> Axes:
+    """Draw one map of one input into a figure.
+
+    Args:
+        figure: the figure.
+        place: rows, columns and number of the subplot, from 1.
+        traced: the input.
+        stage: stage, 0 first, negative from the end.
+        block: block of the stage.
+        head: head of the block.
+        kind: "clusters" or "similarity".
+    """
+    title = _name(traced, stage, block, head)
+    if kind == "clusters":
+        title += f": {len(traced.cluster(stage, block, head).unique())} clusters"
+        if traced.is_image:
+            return _show(figure, place, overlay(traced, stage, block, head), title)
+    return panel(figure, place, traced, point_colors(traced, stage, block, head, kind), title)
+
+
+def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Tensor, title: str) -> Axes:
+    """Draw the points of an input in colors: pixels at their sites, a cloud in space.
+
+    Args:
+        figure: the figure.
+        place: rows, columns and number of the subplot, from 1.
+        traced: the input.
+        colors: one for each point, shape (N, 3).
+        title: text above it.
+    """
+    if traced.is_image:
+        return _show(figure, place, lay_out(traced, colors, 1.0), title)
+    pos = traced.points.pos.cpu().double()
+    axes = figure.add_subplot(*place, projection="3d" if pos.shape[1] == 3 else None)
+    size = min(40.0, 2500 / max(len(pos), 1))
+    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size)  # type: ignore[misc]
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    return axes
+
+
+def _show(figure: Figure, place: tuple[int, int, int], picture: Tensor, title: str) -> Axes:
+    axes = figure.add_subplot(*place)
+    axes.imshow(picture.numpy().clip(0, 1), interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+    return axes
+
+
+def _name(traced: Trace, stage: int, block: int, head: int) -> str:
+    clusters = traced.stage(stage)
+    clusters.cluster(block, head)  # a block or head that does not exist gets its sentence
+    stage, block = range(len(traced.stages))[stage], range(clusters.num_blocks)[block]
+    return f"stage {stage + 1}, block {block + 1}, head {range(clusters.num_heads)[head] + 1}"
+
+
+def _exists(traced: Trace, stage: int, block: int, head: int) -> bool:
+    clusters = traced.stage(stage)
+    return block < clusters.num_blocks and head < clusters.num_heads
+
+
+def _figure(traces: Sequence[Trace], rows: int, columns: int) -> Figure:
+    height = PANEL * min(2.0, max(map(_aspect, traces)))
+    return Figure(figsize=(PANEL * columns, (height + 0.25) * rows), layout="constrained")
+
+
+def _aspect(traced: Trace) -> float:
+    """Height over width of the input."""
+    if not traced.is_image:
+        return 1.0
+    assert traced.points.sizes is not None
+    return float(traced.points.sizes[0, 0] / traced.points.sizes[0, 1])
