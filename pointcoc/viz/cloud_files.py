@@ -1,0 +1,82 @@
+"""Files of clouds: each reader returns a table with a row a point."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+NPZ_NAMES = ("pos", "points", "data")
+PLY_TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+    "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+    "float32": "f4", "float64": "f8",
+}  # fmt: skip
+PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Read an array of NumPy."""
+    return np.load(path, allow_pickle=False)
+
+
+def read_npz(path: Path) -> np.ndarray:
+    """Read the array `pos`, `points` or `data` of an archive of NumPy, or the only one."""
+    with np.load(path, allow_pickle=False) as archive:
+        names = [name for name in NPZ_NAMES if name in archive.files] or archive.files
+        if len(names) != 1 and names[0] not in NPZ_NAMES:
+            raise ValueError(f"it must hold pos, points or data, or one array alone, and holds {', '.join(names)}")
+        return archive[names[0]]
+
+
+def read_text(path: Path) -> np.ndarray:
+    """Read numbers in rows, between spaces or commas; lines that begin with # or // are left out."""
+    lines = [line.replace(",", " ") for line in path.read_text().splitlines()]
+    rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
+    if rows and len(rows[0]) == 1 and rows[0][0].isdigit():  # .xyz and .pts may begin with the number of points
+        rows = rows[1:]
+    return np.array([[float(value) for value in row[:3]] for row in rows]).reshape(len(rows), -1)
+
+
+def read_h5(path: Path) -> np.ndarray:
+    """Read the first cloud of the dataset `data`, (N, P, 3) or (P, 3)."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "data" not in file:
+            raise ValueError(f"it must hold the dataset data (N, P, 3), and holds {', '.join(sorted(file)) or 'nothing'}")
+        data = file["data"]
+        return data[0] if data.ndim == 3 else data[:]
+
+
+def read_ply(path: Path) -> np.ndarray:
+    """Read x, y, z of the element vertex, which must come first, of an ascii or binary .ply file."""
+    content = path.read_bytes()
+    head, found, body = content.partition(b"end_header\n")
+    if not found:
+        head, found, body = content.partition(b"end_header\r\n")
+    if not found or not head.startswith(b"ply"):
+        raise ValueError("it has no header of a .ply file")
+    lines = [line.split() for line in head.decode("ascii", "replace").splitlines() if line.split()]
+    encoding = next(line[1] for line in lines if line[0] == "format")
+    count, names, types = _vertex(lines)
+    columns = [names.index(axis) for axis in "xyz"]
+    if encoding == "ascii":
+        rows = [line.split() for line in io.StringIO(body.decode("ascii", "replace")).readlines()[:count]]
+        return np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, 3)
+    dtype = np.dtype([(str(i), PLY_ORDERS[encoding] + one) for i, one in enumerate(types)])
+    table = np.frombuffer(body, dtype, count)
+    return np.stack([table[str(c)].astype(np.float64) for c in columns], axis=1)
+
+
+def _vertex(lines: list[list[str]]) -> tuple[int, list[str], list[str]]:
+    """Return the number of vertices, and names and types of their properties."""
+    elements = [i for i, line in enumerate(lines) if line[0] == "element"]
+    if not elements or lines[elements[0]][1] != "vertex":
+        raise ValueError("its first element must be vertex")
+    end = elements[1] if len(elements) > 1 else len(lines)
+    properties = [line for line in lines[elements[0] + 1 : end] if line[0] == "property"]
+    if any(line[1] not in PLY_TYPES for line in properties):
+        raise ValueError("its vertices must have numbers as properties, no lists")
+    return int(lines[elements[0]][2]), [line[2] for line in properties], [PLY_TYPES[line[1]] for line in properties]

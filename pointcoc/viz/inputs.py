@@ -1,0 +1,180 @@
+"""Read images and clouds from files, as people see them and as a network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pointcoc.models.card import ImageTransform, find_transform
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.pointset import PointSet
+from pointcoc.viz.cloud_files import read_h5, read_npy, read_npz, read_ply, read_text
+from pointcoc.viz.trace import Trace, trace
+
+CLOUD_READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".ply": read_ply,
+    ".xyz": read_text,
+    ".txt": read_text,
+    ".pts": read_text,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+}
+IMAGE_SIZE, NUM_POINTS = 224, 2048
+
+
+def is_cloud_file(path: str | Path) -> bool:
+    """Whether a file's name ends like that of a cloud; all others are read as images."""
+    return Path(path).suffix.lower() in CLOUD_READERS
+
+
+def trace_file(path: str | Path, net: ContextClusterNet, size: int = IMAGE_SIZE, num_points: int = NUM_POINTS) -> Trace:
+    """Read a file, run a network on it and trace its clusters.
+
+    Args:
+        path: an image, or a cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5).
+        net: a network for such inputs.
+        size: longer side that an image gets, in pixels.
+        num_points: most points of a cloud; of a larger one this many are drawn at random, the same each time.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file cannot be read, holds no points, or the network takes other inputs.
+    """
+    if is_cloud_file(path):
+        points = cloud_input(read_cloud(path, num_points), net, str(path))
+        return trace(net, points)[0]
+    if net.config.anchors != "lattice":
+        raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
+    picture = read_picture(path, size)
+    return trace(net, image_input(picture, net), picture)[0]
+
+
+def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
+    """Read an image as red, green, blue in [0, 1], shape (H, W, 3), its longer side resized to `size` pixels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no image, or `size` is below 1.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    try:
+        with Image.open(_existing(path)) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({_endings()})"
+        ) from error
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.asarray(image, dtype=np.float64) / 255)
+
+
+def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
+    """Read the coordinates of a cloud, shape (N, 3), its box moved to the middle and its farthest point to distance 1.
+
+    .npy and text hold one row a point (more columns than three are left out); .npz the array `pos`, `points` or
+    `data`, or its only one; .ply the vertices; .h5 the first cloud of `data` (N, P, 3), the layout of ModelNet40.
+
+    Args:
+        path: the file.
+        num_points: most points; of more this many are drawn at random, the same each time.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
+    """
+    if num_points < 1:
+        raise ValueError(f"num_points must be at least 1, got {num_points}")
+    reader = CLOUD_READERS.get(Path(path).suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {_endings()}")
+    try:
+        table = np.asarray(reader(_existing(path)))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as a cloud: {str(error).splitlines()[0]}") from error
+    return _unit_ball(_pick(_checked(table, path), num_points))
+
+
+def image_input(picture: Tensor, net: ContextClusterNet) -> Tensor:
+    """Normalize a picture (H, W, 3) as the network was trained, shape (1, C, H, W).
+
+    Networks of one channel get the mean of red, green and blue. Where a network does not say how images were
+    normalized, the ImageNet values are taken.
+
+    Raises:
+        ValueError: if the network takes neither one nor three channels.
+    """
+    channels = net.config.in_channels
+    if channels not in (1, 3):
+        raise ValueError(f"pictures have 3 channels or, in gray, 1; the network takes {channels}")
+    transform = find_transform(net.config, net.weights_info) or ImageTransform()
+    image = picture.permute(2, 0, 1)[None]
+    mean, std = (torch.tensor(value, dtype=image.dtype).view(1, -1, 1, 1) for value in (transform.mean, transform.std))
+    if channels == 1:
+        image, mean, std = image.mean(1, keepdim=True), mean.mean(1, keepdim=True), std.mean(1, keepdim=True)
+    like = next(net.parameters())
+    return ((image - mean) / std).to(device=like.device, dtype=like.dtype)
+
+
+def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") -> PointSet:
+    """Make the input of a network for clouds from coordinates (N, 3).
+
+    Raises:
+        ValueError: if the network takes images, or features besides the coordinates.
+    """
+    if net.config.anchors == "lattice":
+        raise ValueError(f"{name} is a cloud, but the network takes images; give weights for clouds")
+    if net.config.input_dim != 3:
+        raise ValueError(f"{name} has coordinates alone, but the network takes {net.config.input_dim} features a point")
+    like = next(net.parameters())
+    pos = pos.to(like.device)
+    return PointSet(pos.to(like.dtype), pos, torch.tensor([0, len(pos)], device=like.device))
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    return Path(path)
+
+
+def _endings() -> str:
+    return ", ".join(CLOUD_READERS)
+
+
+def _checked(table: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return the first three columns as float64."""
+    if table.dtype.kind not in "fiu" or table.ndim != 2 or (len(table) and table.shape[1] < 3):
+        raise ValueError(f"{path} must hold one row of at least 3 numbers a point, got {table.shape} of {table.dtype}")
+    if len(table) == 0:
+        raise ValueError(f"{path} is a cloud with 0 points; give at least one")
+    pos = table[:, :3].astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(pos).all(1))
+    if len(bad):
+        raise ValueError(f"{path} must hold finite coordinates, got {pos[bad[0]].tolist()} in row {bad[0]}")
+    return pos
+
+
+def _pick(pos: np.ndarray, num_points: int) -> np.ndarray:
+    if len(pos) <= num_points:
+        return pos
+    return pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
+
+
+def _unit_ball(pos: np.ndarray) -> Tensor:
+    centered = pos - (pos.min(0) + pos.max(0)) / 2
+    radius = np.linalg.norm(centered, axis=1).max()
+    return torch.from_numpy(centered / (radius if radius > 0 else 1)).float()

@@ -1,0 +1,56 @@
+"""The networks that look at inputs: small ones that ship with the package, or those of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.viz.inputs import is_cloud_file
+
+WEIGHTS = Path(__file__).parent / "weights"
+KINDS = ("image", "cloud")
+
+
+def shipped_network(kind: str) -> ContextClusterNet:
+    """Load the small network that ships with the package, in float32 and evaluation mode.
+
+    They are made to look at clusters, not to classify; `weights_info.source` says what they learned.
+
+    Args:
+        kind: "image" or "cloud".
+
+    Raises:
+        ValueError: if the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
+    return ContextClusterNet.from_pretrained(WEIGHTS / kind).float()
+
+
+class Networks:
+    """The network for each file: that of a folder or of the hub, or without one the shipped network of its kind.
+
+    Args:
+        weights: folder that save_pretrained or `pointcoc convert` wrote, or a name on the hub; None for the shipped.
+    """
+
+    def __init__(self, weights: str | Path | None = None):
+        self.weights = weights
+        self._given = None if weights is None else ContextClusterNet.from_pretrained(str(weights)).float()
+        self._shipped: dict[str, ContextClusterNet] = {}
+
+    def of(self, path: str | Path) -> ContextClusterNet:
+        """Return the network for a file."""
+        if self._given is not None:
+            return self._given
+        kind = "cloud" if is_cloud_file(path) else "image"
+        if kind not in self._shipped:
+            self._shipped[kind] = shipped_network(kind)
+        return self._shipped[kind]
+
+    def describe(self, path: str | Path) -> str:
+        """Say in a sentence which network looks at a file."""
+        if self._given is not None:
+            source = self._given.weights_info.source
+            return f"Network: {self.weights}" + (f" ({source})." if source else ".")
+        return f"No weights were given: a small network that ships with pointcoc. {self.of(path).weights_info.source}"
