@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import imagenet
 import modelnet40
 
-# A quarter of coc_nano's parameters: both networks together stay below one megabyte.
+# A quarter of the parameters of coc_nano: each of the two networks stays below one megabyte.
 IMAGE_CONFIG = PRESETS["coc_nano"].replace(dims=(32, 64, 128), head_dims=(8, 16, 24), depths=(1, 1, 2), mlp_ratios=2)
 
 

@@ -12,6 +12,7 @@ from pointcoc.models import PRESETS, ContextClusterNet
 from pointcoc.models.convert import convert_official
 from pointcoc.models.official_weights import DOWNLOADS
 from pointcoc.ops.options import NORMALIZERS
+from pointcoc.pictures import add_animate, add_explore, add_visualize
 from pointcoc.version import __version__
 
 USER_ERRORS = (ValueError, OSError, ImportError)
@@ -44,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_convert(commands)
     add_export(commands)
+    for add in (add_explore, add_visualize, add_animate):
+        add(commands)
     return parser
 
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("nn",),
     ("models",),
     ("data", "train", "viz"),
-    ("timm", "export"),
+    ("timm", "export", "pictures"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

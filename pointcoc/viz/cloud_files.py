@@ -45,7 +45,9 @@ def read_h5(path: Path) -> np.ndarray:
 
     with h5py.File(path, "r") as file:
         if "data" not in file:
-            raise ValueError(f"it must hold the dataset data (N, P, 3), and holds {', '.join(sorted(file)) or 'nothing'}")
+            raise ValueError(
+                f"it must hold the dataset data (N, P, 3), it holds {', '.join(sorted(file)) or 'nothing'}"
+            )
         data = file["data"]
         return data[0] if data.ndim == 3 else data[:]
 

@@ -53,12 +53,19 @@ function fillChoices() {
 
 function layer() {
   const s = state.stage, stage = item.stages[s], begin = (state.block * stage.heads + state.head) * stage.points;
+  const similarity = item.a[`similarity${s}`].subarray(begin, begin + stage.points);
+  const [low, high] = minmax(similarity);
   return {
-    stage, colors: item.a[`colors${s}`], centers: item.a[`centers${s}`], rows: item.a[`rows${s}`],
+    stage, similarity, low, high, colors: item.a[`colors${s}`], centers: item.a[`centers${s}`], rows: item.a[`rows${s}`],
     region: item.a[`region${s}`], center: item.a[`center${s}`].subarray(begin, begin + stage.points),
-    similarity: item.a[`similarity${s}`].subarray(begin, begin + stage.points),
     cluster(row) { return this.region[row] * stage.m + this.center[row]; },
   };
+}
+
+function minmax(values) {
+  let low = 255, high = 0;
+  for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+  return [low, high];
 }
 
 /* The row of the stage that stands for an input point: on a grid by division, in a cloud by a table. */
@@ -69,7 +76,7 @@ function rowOf(now, point) {
 }
 
 function colorOf(now, row) {
-  const at = 3 * (state.kind === "similarity" ? now.similarity[row] : now.cluster(row));
+  const at = 3 * (state.kind === "similarity" ? Math.round(255 * (now.similarity[row] - now.low) / Math.max(1, now.high - now.low)) : now.cluster(row));
   const from = state.kind === "similarity" ? lut : now.colors;
   return [from[at], from[at + 1], from[at + 2]];
 }
@@ -81,7 +88,7 @@ function lit(now) {
 
 function draw() {
   if (!item) return;
-  const ratio = window.devicePixelRatio || 1, side = Math.min(640, document.body.clientWidth - 44);
+  const ratio = window.devicePixelRatio || 1, side = Math.max(280, Math.min(640, document.body.clientWidth - 44, window.innerHeight - 210));
   const scale = item.image ? side / Math.max(item.width, item.height) : 1;
   const width = Math.round(item.image ? item.width * scale : side), height = Math.round(item.image ? item.height * scale : side);
   canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
@@ -168,6 +175,7 @@ function tell(now) {
     lines.push("", `cluster ${cluster}${hovered < 0 ? " (kept)" : ""}: ${sizes.get(cluster)} points`,
       `similarity of this point: ${(now.similarity[row] / 255).toFixed(2)}`, `center at (${where})`);
   } else lines.push("", `Point at the ${item.image ? "image" : "cloud"}.`);
+  $("low").textContent = (now.low / 255).toFixed(2); $("high").textContent = (now.high / 255).toFixed(2);
   $("status").textContent = lines.join("\n");
 }
 

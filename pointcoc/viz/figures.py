@@ -55,6 +55,29 @@ def draw_clusters(examples: Sequence[tuple[str, ContextClusterNet, Any]], head: 
     return figure
 
 
+def draw_stages(
+    traced: Trace, block: int = -1, head: int = 0, kind: str = "clusters", title: str | None = None
+) -> Figure:
+    """Draw one input beside a map of every stage.
+
+    Args:
+        traced: the input.
+        block: block of each stage.
+        head: head of the block.
+        kind: "clusters" or "similarity".
+        title: name of the input; "input" if not given.
+
+    Raises:
+        ValueError: if the kind is unknown, or a stage lacks the block or head.
+    """
+    columns = 1 + len(traced.stages)
+    figure = _figure([traced], 1, columns)
+    panel(figure, (1, columns, 1), traced, input_colors(traced), title or "input")
+    for s in range(len(traced.stages)):
+        draw_panel(figure, (1, columns, 2 + s), traced, s, block, head, kind)
+    return figure
+
+
 def draw_grid(
     traced: Trace,
     kind: str = "clusters",
@@ -180,6 +203,9 @@ def draw_panel(
         title += f": {len(traced.cluster(stage, block, head).unique())} clusters"
         if traced.is_image:
             return _show(figure, place, overlay(traced, stage, block, head), title)
+    else:
+        low, high = traced.similarity(stage, block, head).aminmax()
+        title += f": {float(low):.2f} to {float(high):.2f}"
     return panel(figure, place, traced, point_colors(traced, stage, block, head, kind), title)
 
 
@@ -198,7 +224,8 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
     pos = traced.points.pos.cpu().double()
     axes = figure.add_subplot(*place, projection="3d" if pos.shape[1] == 3 else None)
     size = min(40.0, 2500 / max(len(pos), 1))
-    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size)  # type: ignore[misc]
+    flat = {"depthshade": False} if pos.shape[1] == 3 else {}  # a paler color would be another cluster's
+    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size, **flat)  # type: ignore[misc, arg-type]
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
     axes.set_aspect("equal")

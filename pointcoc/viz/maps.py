@@ -83,7 +83,7 @@ def point_colors(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, 
         stage: stage, 0 first, negative from the end.
         block: block of the stage.
         head: head of the block.
-        kind: "clusters", or "similarity": dark blue for 0 to yellow for 1.
+        kind: "clusters", or "similarity": dark blue for the least of this map to yellow for the most.
 
     Returns:
         Shape (N, 3), in [0, 1].
@@ -95,7 +95,9 @@ def point_colors(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, 
         raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
     if kind == "similarity":
         similarity = trace.similarity(stage, block, head).detach().cpu().double()
-        return torch.from_numpy(colormaps["cividis"](similarity.numpy())[:, :3])
+        low, high = similarity.aminmax()
+        scaled = (similarity - low) / (high - low).clamp(min=1e-12)
+        return torch.from_numpy(colormaps["cividis"](scaled.numpy())[:, :3])
     return center_colors(trace.stage(stage).center_pos)[trace.cluster(stage, block, head).cpu()]
 
 
