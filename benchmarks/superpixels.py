@@ -5,7 +5,7 @@ Prints a Markdown table for a folder of images and one of masks with the same na
     OMP_NUM_THREADS=1 python benchmarks/superpixels.py IMAGES MASKS --ignore 11
 
 How to read it: each row of a network averages over images and over the heads of the last block of a stage; the row of
-SLIC below it (scikit-image, compactness 10) has as many segments asked for as that stage has clusters with points, image
+SLIC below it (scikit-image, compactness 10) is asked for as many segments as that stage has clusters with points, image
 by image. "random" is the network before training, seed 0; "trained" is the one that ships with the package, which never
 saw a mask. Clusters need not be connected; SLIC's segments are.
 """

@@ -41,6 +41,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def write_inputs(folder: Path) -> None:
+    """Write the image and the cloud that a page gives to the commands that draw."""
+    from PIL import Image
+
+    Image.new("RGB", (40, 30), (200, 90, 30)).save(folder / "photo.jpg")
+    (folder / "cloud.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+        "0 0 0\n1 0 0\n0 1 0\n"
+    )
+
+
 @pytest.mark.parametrize("page", [name for name, page in PAGES.items() if blocks_of(page)])
 def test_pages_run_from_top_to_bottom(page: str, place: Path) -> None:
     if page == "export":
@@ -49,6 +60,9 @@ def test_pages_run_from_top_to_bottom(page: str, place: Path) -> None:
     torch.manual_seed(0)
     if page in ("weights", "timm"):
         write_official_checkpoint(place / "coc_tiny.pth.tar")
+    if page == "gallery":
+        pytest.importorskip("pytorch_grad_cam", reason="class activation maps need the extra viz")
+        write_inputs(place)
     run_blocks(PAGES[page])
 
 

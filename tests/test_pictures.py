@@ -66,12 +66,18 @@ def test_animate(capsys, files: Path) -> None:
     ("arguments", "sentence"),
     [
         (["explore", "none.png", "--out", "p.html"], "none.png is not a file"),
-        (["explore", "a.png", "--out", "p.txt"], "--out must be the name of an HTML page, such as page.html, got p.txt"),
+        (
+            ["explore", "a.png", "--out", "p.txt"],
+            "--out must be the name of an HTML page, such as page.html, got p.txt",
+        ),
         (["explore", "text.png", "--out", "p.html"], "text.png is not an image that can be read"),
         (["explore", "empty.npy", "--out", "p.html"], "empty.npy is a cloud with 0 points"),
         (["explore", "a.png", "--weights", "nowhere", "--out", "p.html"], "nowhere is neither a folder nor could"),
         (["visualize", "a.png", "more/a.png", "--out", "o"], "pictures are named like their inputs; a is there twice"),
-        (["visualize", "a.png", "--stage", "4", "--out", "o"], "--stage 4 does not exist; the network has stages 1 to 3"),
+        (
+            ["visualize", "a.png", "--stage", "4", "--out", "o"],
+            "--stage 4 does not exist; the network has stages 1 to 3",
+        ),
         (["visualize", "a.png", "--stage", "0", "--out", "o"], "--stage counts from 1, got 0"),
         (["visualize", "a.png", "--block", "3", "--out", "o"], "block must be in [0, 0]"),
         (["visualize", "a.png", "--head", "5", "--out", "o"], "head must be in [0, 3]"),
@@ -80,9 +86,7 @@ def test_animate(capsys, files: Path) -> None:
         (["animate", "more", "--out", "film.gif"], "more holds no maps"),
     ],
 )
-def test_mistakes_end_with_one_sentence(
-    capsys, monkeypatch, files: Path, arguments: list[str], sentence: str
-) -> None:
+def test_mistakes_end_with_one_sentence(capsys, monkeypatch, files: Path, arguments: list[str], sentence: str) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert main(arguments) == 2
     shown = capsys.readouterr()

@@ -36,7 +36,7 @@ def read_text(path: Path) -> np.ndarray:
     rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
     if rows and len(rows[0]) == 1 and rows[0][0].isdigit():  # .xyz and .pts may begin with the number of points
         rows = rows[1:]
-    return np.array([[float(value) for value in row[:3]] for row in rows]).reshape(len(rows), -1)
+    return np.array([[float(value) for value in row[:3]] for row in rows]).reshape(len(rows), -1 if rows else 3)
 
 
 def read_h5(path: Path) -> np.ndarray:

@@ -106,7 +106,7 @@ def _choose(pos: np.ndarray) -> np.ndarray:
         around = np.argsort(distance, kind="stable")[:AROUND]
         near = apart[:, chosen[around[:NEAR]]].min(1, initial=ENOUGH)
         unused = apart[:, chosen[around]].min(1, initial=ENOUGH)
-        chosen[i] = np.argmax(near + 0.2 * unused + 0.03 * (unused > 0) + 0.02 * wanted[i])
+        chosen[i] = np.argmax(near + 0.2 * unused + 0.05 * (unused > 1e-9) + 0.02 * wanted[i])
     return chosen
 
 

@@ -25,6 +25,7 @@ async function open(number) {
     next.bitmap.src = one.image;
     await next.bitmap.decode();
   }
+  if (!one.image) fit(next);
   if (mine !== loading) return;  // another input was chosen meanwhile
   item = next; hovered = pinned = -1;
   state.input = number;
@@ -35,6 +36,17 @@ async function open(number) {
   $("opaque").style.display = item.image ? "" : "none";
   fillChoices();
   draw();
+}
+
+/* The ball that holds a cloud, so that clouds of any unit fill the view. */
+function fit(next) {
+  const points = next.a.points, axes = [0, 1, 2];
+  const ends = axes.map((axis) => minmax(points.filter((_, i) => i % 3 === axis)));
+  next.middle = ends.map(([low, high]) => (low + high) / 2);
+  next.radius = 1e-12;
+  for (let i = 0; i < points.length; i += 3) {
+    next.radius = Math.max(next.radius, Math.hypot(...axes.map((axis) => points[i + axis] - next.middle[axis])));
+  }
 }
 
 function options(id, count, value) {
@@ -63,7 +75,7 @@ function layer() {
 }
 
 function minmax(values) {
-  let low = 255, high = 0;
+  let low = Infinity, high = -Infinity;
   for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
   return [low, high];
 }
@@ -88,7 +100,7 @@ function lit(now) {
 
 function draw() {
   if (!item) return;
-  const ratio = window.devicePixelRatio || 1, side = Math.max(280, Math.min(640, document.body.clientWidth - 44, window.innerHeight - 210));
+  const ratio = window.devicePixelRatio || 1, side = Math.max(280, Math.min(640, document.body.clientWidth - 44, window.innerHeight - 240));
   const scale = item.image ? side / Math.max(item.width, item.height) : 1;
   const width = Math.round(item.image ? item.width * scale : side), height = Math.round(item.image ? item.height * scale : side);
   canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
@@ -133,7 +145,7 @@ function ring(x, y, colors, c, big) {
 }
 
 function project(points, at) {
-  const [x, y, z] = [points[at], points[at + 1], points[at + 2]];
+  const [x, y, z] = item.middle.map((middle, axis) => (points[at + axis] - middle) / item.radius);
   const cy = Math.cos(view.yaw), sy = Math.sin(view.yaw), cp = Math.cos(view.pitch), sp = Math.sin(view.pitch);
   const right = cy * x + sy * z, back = -sy * x + cy * z, up = cp * y - sp * back, depth = sp * y + cp * back;
   const unit = screen.width * 0.4 * view.zoom * 4 / (4 - depth);

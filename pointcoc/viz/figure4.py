@@ -93,6 +93,7 @@ def activation_maps(model: nn.Module, images: Tensor, target: int | None = None)
             "class activation maps need grad-cam; install it with: pip install 'pointcoc[viz]'"
         ) from error
     targets = None if target is None else [ClassifierOutputTarget(target)]
+    model = copy.deepcopy(model)  # gradients stay in the copy
     tapped = _Tapped(model) if isinstance(model, ContextClusterNet) else model
     maps = []
     for s, layer in enumerate(_layers(tapped)):

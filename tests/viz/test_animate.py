@@ -37,9 +37,9 @@ def test_each_epoch_becomes_a_frame(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="inputs is empty"):
         EpochMaps(tmp_path, {})
-    with pytest.raises(ValueError, match="names of inputs become those of files.*got 'a/b'"):
+    with pytest.raises(ValueError, match=r"names of inputs become those of files.*got 'a/b'"):
         EpochMaps(tmp_path, {"a/b": torch.rand(1, 1, 8, 8)})
-    with pytest.raises(ValueError, match="holds no maps NAME-epochEEEE.png; pointcoc.viz.EpochMaps writes them"):
+    with pytest.raises(ValueError, match=r"holds no maps NAME-epochEEEE\.png; pointcoc.viz.EpochMaps writes them"):
         animate(tmp_path, tmp_path / "a.gif")
     for name in ("a", "b"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}-epoch0001.png")

@@ -102,7 +102,7 @@ class Browser:
 
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,900"):
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1100"):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
@@ -153,7 +153,7 @@ def browser(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 def fresh(browser: Browser) -> Browser:
     """The browser with the image, its first stage, the pointer away, and no complaint so far."""
     browser.run("pinned = hovered = -1; state.stage = state.block = state.head = 0;")
-    browser.run("const k = document.getElementById('kind'); k.value = 'clusters'; k.dispatchEvent(new Event('change'));")
+    browser.choose("kind", "clusters")
     browser.choose("input", 1)
     browser.choose("input", 0)
     return browser

@@ -47,7 +47,7 @@ def test_every_point_of_a_cloud_is_drawn_in_its_color(cloud_net: ContextClusterN
     for s, axes in enumerate(figure.axes[1:]):
         drawn = torch.tensor(np.array(axes.collections[0]._offsets3d)).T
         torch.testing.assert_close(drawn, points.pos.double())
-        assert np.allclose(axes.collections[0].get_facecolor()[:, :3], point_colors(one, s).numpy())
+        assert np.allclose(axes.collections[0]._original_facecolor[:, :3], point_colors(one, s).numpy())
 
 
 def test_grids_over_two_of_stage_block_head(image_net: ContextClusterNet) -> None:

@@ -57,8 +57,10 @@ def write(path: Path, kind: str) -> Path:
         with h5py.File(path / "a.h5", "w") as file:
             file["data"] = np.stack([POINTS, -POINTS])
         return path / "a.h5"
-    text = "\n".join(", ".join(map(str, row)) for row in POINTS) if kind == "xyz" else "5\n# x y z\n" + "\n".join(
-        f"{x} {y} {z} 255 0 0" for x, y, z in POINTS
+    text = (
+        "\n".join(", ".join(map(str, row)) for row in POINTS)
+        if kind == "xyz"
+        else "5\n# x y z\n" + "\n".join(f"{x} {y} {z} 255 0 0" for x, y, z in POINTS)
     )
     (path / f"a.{kind}").write_text(text + "\n")
     return path / f"a.{kind}"
