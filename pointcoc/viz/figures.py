@@ -228,7 +228,11 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
     axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size, **flat)  # type: ignore[misc, arg-type]
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
-    axes.set_aspect("equal")
+    if pos.shape[1] == 3:
+        sides = (pos.amax(0) - pos.amin(0)).clamp(min=1e-12) if len(pos) > 1 else torch.ones(3)
+        axes.set_box_aspect(sides.tolist(), zoom=1.4)  # type: ignore[call-arg, arg-type]
+    else:
+        axes.set_aspect("equal")
     return axes
 
 
