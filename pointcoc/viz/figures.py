@@ -133,8 +133,8 @@ def draw_hierarchy(
         head: head of the block.
 
     Returns:
-        A figure with the input, the clusters of the stage, then what the cluster covers: the part of the input, and
-        for each stage from the first how that part is clustered there.
+        A figure with the input, the clusters of the stage, the part of the input that the cluster covers, and how
+        each earlier stage divides that part.
 
     Raises:
         ValueError: if the cluster has no points or does not exist.
