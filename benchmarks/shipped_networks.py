@@ -19,13 +19,15 @@ from tempfile import TemporaryDirectory
 import torch
 
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
-from pointcoc.train import Loaders, Settings, evaluate, fit
+from pointcoc.models import ImageTransform, WeightsInfo
+from pointcoc.train import Loaders, evaluate, fit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import imagenet
 import modelnet40
 
+AnySettings = imagenet.ImageSettings | modelnet40.CloudSettings
 # A quarter of the parameters of coc_nano: each of the two networks stays below one megabyte.
 IMAGE_CONFIG = PRESETS["coc_nano"].replace(dims=(32, 64, 128), head_dims=(8, 16, 24), depths=(1, 1, 2), mlp_ratios=2)
 
@@ -50,14 +52,17 @@ def main() -> None:
         learn("image", IMAGE_CONFIG.replace(num_classes=num_classes), loaders, settings, options.out / "image")
 
 
-def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: Settings, out: Path) -> None:
+def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: AnySettings, out: Path) -> None:
     """Train a network, print its test accuracy in float16's rounding, and save it."""
+    transform = None if config.anchors == "fps" else ImageTransform(crop_pct=1.0, input_size=(32, 32))
     torch.manual_seed(settings.seed)
     net, start = ContextClusterNet(config), time.perf_counter()
     fit(net, loaders.train, None, settings)
     seconds = time.perf_counter() - start
     net.half().float().eval()
     accuracy = evaluate(net, loaders.test)["accuracy"]
+    source = f"It learned {settings.data or 'the ten solids of pointcoc.data.shapes'} in {settings.epochs} epochs."
+    net.weights_info = WeightsInfo(license="apache-2.0", source=source, transform=transform)
     net.half().save_pretrained(out)
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
     print(f"{name}: {num_parameters:,} parameters, test accuracy {accuracy:.1%}, {seconds:.0f} s", flush=True)

@@ -122,7 +122,7 @@ function drawImage(now) {
     const row = rowOf(now, point), inside = target < 0 || now.cluster(row) === target;
     const color = inside ? colorOf(now, row) : [20, 20, 22];
     map.data.set(color, 4 * point);
-    map.data[4 * point + 3] = 255 * (target < 0 ? state.opacity : inside ? Math.min(state.opacity, 0.45) : 0.72);
+    map.data[4 * point + 3] = 255 * (target < 0 ? state.opacity : inside ? Math.min(state.opacity, 0.2) : 0.78);
   }
   const small = new OffscreenCanvas(item.width, item.height);
   small.getContext("2d").putImageData(map, 0, 0);
