@@ -111,7 +111,9 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
         pretrained=settings.pretrained,
     ).to(device)
     count = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{settings.backbone}: {count:,} parameters, {len(train)} training and {len(val)} validation images, {device}")
+    print(
+        f"{settings.backbone}: {count:,} parameters, {len(train)} training and {len(val)} validation images, {device}"
+    )
     with MetricsFile(settings.out / "metrics.jsonl") as metrics:
         seconds = fit(model, train, val, settings, metrics, device)
         scores = measure(model, val, settings, device)
@@ -143,19 +145,19 @@ def fit(
 ) -> float:
     """Train for the steps or the minutes of the settings; return the seconds that training took."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    seconds, step, losses = 0.0, 0, torch.zeros(0)
+    seconds, losses = 0.0, torch.zeros(0)
     start = time.perf_counter()
-    for images, masks in batches(train, settings):
-        part = (seconds + time.perf_counter() - start) / (60 * settings.minutes) if settings.minutes else step / settings.steps
+    for step, (images, masks) in enumerate(batches(train, settings), 1):
+        spent = seconds + time.perf_counter() - start
+        part = spent / (60 * settings.minutes) if settings.minutes else (step - 1) / settings.steps
         if part >= 1:
             break
         lr = settings.lr * (1 - part) ** 0.9
         losses = torch.cat([losses, update(model, optimizer, images.to(device), masks.to(device), lr)])
-        step += 1
         if step % settings.log_every == 0:
             line = {"update": step, "loss": float(losses.mean()), "lr": lr}
             metrics.write("update", step * settings.batch_size // len(train) + 1, line)
-            print(f"update {step}, {part:.1%} of the run: loss {line['loss']:.3f}")
+            print(f"update {step}, loss {line['loss']:.3f}")
             losses = losses[:0]
         if settings.validate_every and step % settings.validate_every == 0:
             seconds += time.perf_counter() - start
@@ -195,7 +197,9 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, m
 
 
 @torch.no_grad()
-def measure(model: nn.Module, val: MaskFolder, settings: SegmentationSettings, device: torch.device) -> dict[str, float]:
+def measure(
+    model: nn.Module, val: MaskFolder, settings: SegmentationSettings, device: torch.device
+) -> dict[str, float]:
     """Compare with the masks at their own size, one image at a time."""
     model.eval()
     confusion = Confusion(settings.num_classes, IGNORE).to(device)

@@ -20,7 +20,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models",),
-    ("detection", "segmentation"),
+    ("segmentation",),
     ("data", "train", "viz"),
     ("timm", "export"),
     ("cli",),

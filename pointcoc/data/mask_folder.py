@@ -79,8 +79,9 @@ class MaskFolder(Dataset):
         if len(wrong):
             last = self.first_class + self.num_classes - 1
             raise ValueError(
-                f"{path} must hold classes {self.first_class} to {last}, or {', '.join(map(str, self.ignore)) or 'none'} "
-                f"for pixels to ignore, got {', '.join(map(str, wrong[:5]))}"
+                f"{path} must hold classes {self.first_class} to {last}, or "
+                f"{', '.join(map(str, self.ignore)) or 'none'} for pixels to ignore, "
+                f"got {', '.join(map(str, wrong[:5]))}"
             )
         return torch.from_numpy(classes)
 
@@ -98,8 +99,8 @@ def _numbers(path: Path) -> np.ndarray:
     with image.open(path) as file:
         if file.mode not in MASK_MODES:
             raise ValueError(
-                f"{path} must hold one number per pixel (mode {', '.join(MASK_MODES)}), got mode {file.mode}: colors are "
-                "not classes"
+                f"{path} must hold one number per pixel (mode {', '.join(MASK_MODES)}), got mode {file.mode}: "
+                "colors are not classes"
             )
         return np.asarray(file).astype(np.int64)
 

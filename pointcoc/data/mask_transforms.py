@@ -44,9 +44,7 @@ class RandomMask:
         jitter: change brightness, contrast, saturation and hue.
     """
 
-    def __init__(
-        self, crop: int, short_side: int = 0, scales: tuple[float, float] = (0.5, 2.0), jitter: bool = True
-    ):
+    def __init__(self, crop: int, short_side: int = 0, scales: tuple[float, float] = (0.5, 2.0), jitter: bool = True):
         self.crop = crop
         self.short_side = short_side
         self.scales = scales

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -98,7 +99,7 @@ def dense_backbone(name: str, centers: int | None = None, pretrained: bool = Fal
         FileNotFoundError: if a preset has no converted weights.
     """
     if name in PRESETS:
-        overrides = {} if centers is None else {"centers": centers}
+        overrides: dict[str, Any] = {} if centers is None else {"centers": centers}
         net = ContextClusterNet.from_preset(name, num_classes=0, dense=True, **overrides)
         return StageMaps(_with_classification_weights(net, name) if pretrained else net)
     if centers is not None:

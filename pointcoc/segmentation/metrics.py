@@ -34,14 +34,15 @@ class Confusion(nn.Module):
             ValueError: if the shapes differ or a class is outside the list.
         """
         if prediction.shape != target.shape:
-            raise ValueError(f"prediction must have the shape of target {tuple(target.shape)}, got {tuple(prediction.shape)}")
+            raise ValueError(
+                f"prediction must have the shape of target {tuple(target.shape)}, got {tuple(prediction.shape)}"
+            )
         is_counted = target != self.ignore_index
         true, guess = target[is_counted], prediction[is_counted]
         for name, value in (("target", true), ("prediction", guess)):
             if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < self.num_classes:
-                raise ValueError(
-                    f"{name} must hold classes 0 to {self.num_classes - 1}, got {int(value.min())} to {int(value.max())}"
-                )
+                found = f"{int(value.min())} to {int(value.max())}"
+                raise ValueError(f"{name} must hold classes 0 to {self.num_classes - 1}, got {found}")
         rows = torch.bincount(true * self.num_classes + guess, minlength=self.num_classes**2)
         self.counts += rows.view(self.num_classes, self.num_classes).to(self.counts.device)
 

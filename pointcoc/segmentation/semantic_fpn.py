@@ -68,8 +68,8 @@ class SemanticFPN(nn.Module):
     def _raise(self, pyramid: Sequence[Tensor], level: int) -> Tensor:
         """Bring a level to the finest one, step by step; sides that are odd need the true sizes, not a factor of 2."""
         x = pyramid[level]
-        for step, convolution in enumerate(self.levels[level]):  # type: ignore[arg-type]
-            x = convolution(x)
+        for step, convolve in enumerate(self.levels[level].children()):
+            x = convolve(x)
             x = x if level == 0 else _resize(x, tuple(pyramid[level - 1 - step].shape[-2:]))
         return x
 
@@ -98,7 +98,9 @@ def semantic_fpn(
     if isinstance(backbone, str):
         backbone = dense_backbone(backbone, centers, pretrained)
     elif centers is not None or pretrained:
-        raise ValueError("centers and pretrained make a backbone from a name: leave them out where backbone is a module")
+        raise ValueError(
+            "centers and pretrained make a backbone from a name: leave them out where backbone is a module"
+        )
     return SemanticFPN(backbone, num_classes, dropout)
 
 

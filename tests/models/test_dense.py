@@ -26,7 +26,9 @@ def random(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (33, 50), (64, 96)])
 def test_maps_have_4_to_32_pixels_per_point(size: tuple[int, int]) -> None:
     maps = stage_maps()(random(2, 3, *size))
-    expected = [(2, dim, -(-size[0] // r), -(-size[1] // r)) for dim, r in zip((8, 12, 16, 20), (4, 8, 16, 32), strict=True)]
+    expected = [
+        (2, dim, -(-size[0] // r), -(-size[1] // r)) for dim, r in zip((8, 12, 16, 20), (4, 8, 16, 32), strict=True)
+    ]
     assert [tuple(one.shape) for one in maps] == expected
 
 
