@@ -20,7 +20,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models",),
-    ("segmentation",),
+    ("detection", "segmentation"),
     ("data", "train", "viz"),
     ("timm", "export"),
     ("cli",),

@@ -1,6 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.clouds import HDF5Clouds
+from pointcoc.data.coco import CocoImages
 from pointcoc.data.collate import collate_sets
 from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
@@ -11,6 +12,7 @@ from pointcoc.data.splits import split_validation
 
 __all__ = [
     "IGNORE",
+    "CocoImages",
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
