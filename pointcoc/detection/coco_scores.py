@@ -31,7 +31,7 @@ def coco_scores(annotations: Any, detections: Iterable[tuple[int, Mapping[str, T
     for image, one in detections:
         images.append(image)
         found += _records(image, one)
-    scores = {}
+    scores: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         results = _load(annotations, found)
         for kind, name in (("bbox", "box"), ("segm", "mask")):

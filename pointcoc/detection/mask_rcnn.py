@@ -53,7 +53,7 @@ class TrueSizeMaskRCNN(MaskRCNN):
             box_score_thresh=box_score_thresh,
             size_divisible=SIZE_DIVISIBLE,
         )
-        self.rpn = TrueSizeRPN(self.rpn)
+        self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
         for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
             # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
             pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
