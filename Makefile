@@ -46,7 +46,7 @@ $(VENV)/train.done: $(VENV)/base.done pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/train.done
-	$(CONSTRAINED) -e '.[train,dev,onnx]'
+	$(CONSTRAINED) -e '.[train,dev,onnx,detection]'
 	touch $@
 
 $(VENV)/docs.done: $(VENV)/train.done
