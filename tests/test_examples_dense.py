@@ -82,3 +82,21 @@ def test_segmentation_refuses_by_a_sentence(scenes: Path, tmp_path: Path, capsys
         with pytest.raises(SystemExit):
             segment(scenes, tmp_path / "run", *words)
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backbone", ["coc_tiny", "resnet18"])
+def test_detection_smoke(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pycocotools")
+    images = [{"id": number, "file_name": f"{number}.png", "height": 60, "width": 70} for number in range(3)]
+    box = {"bbox": [10, 12, 30, 24], "area": 720, "segmentation": [[10, 12, 40, 12, 40, 36, 10, 36]], "iscrowd": 0}
+    objects = [{"id": 1, "image_id": 0, "category_id": 1, **box}, {"id": 2, "image_id": 2, "category_id": 2, **box}]
+    for entry in images:
+        Image.new("RGB", (70, 60), (90, 50, 20)).save(tmp_path / entry["file_name"])
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1}, {"id": 2}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    place = ("--images", tmp_path, "--annotations", tmp_path / "a.json", "--num-classes", 3)
+    run("coco", *place, "--backbone", backbone, "--smoke", "--out", tmp_path / "run")
+    assert "box AP" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["update", "update", "val"]
+    assert 0 <= lines[-1]["mask_ap"] <= 1
