@@ -20,6 +20,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models",),
+    ("detection", "segmentation"),
     ("data", "train", "viz"),
     ("timm", "export", "pictures"),
     ("cli",),

@@ -1,16 +1,24 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.clouds import HDF5Clouds
+from pointcoc.data.coco import CocoImages
 from pointcoc.data.collate import collate_sets
 from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
+from pointcoc.data.mask_folder import IGNORE, MaskFolder
+from pointcoc.data.mask_transforms import PlainMask, RandomMask
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.splits import split_validation
 
 __all__ = [
+    "IGNORE",
+    "CocoImages",
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
+    "MaskFolder",
+    "PlainMask",
+    "RandomMask",
     "collate_sets",
     "digits",
     "image_folder",

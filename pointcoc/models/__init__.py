@@ -3,6 +3,7 @@
 from pointcoc.models.card import ImageTransform, WeightsInfo
 from pointcoc.models.clusters import Centers, StageClusters
 from pointcoc.models.config import NetworkConfig
+from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.fused_network import FusedNet
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.pointmlp_coc import PointMLPCoC
@@ -19,6 +20,9 @@ __all__ = [
     "PointMLPCoC",
     "PointMLPConfig",
     "StageClusters",
+    "StageMaps",
+    "TimmMaps",
     "WeightsInfo",
+    "dense_backbone",
     "preset",
 ]

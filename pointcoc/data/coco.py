@@ -1,0 +1,109 @@
+"""COCO annotations: images with boxes, classes and masks of their objects."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pointcoc.data.checks import check_count, check_folder, import_train_extra
+from pointcoc.data.mask_folder import read_image
+
+
+class CocoImages(Dataset):
+    """Images of a COCO annotation file with the targets that Mask R-CNN is trained on.
+
+    Polygons and both kinds of RLE are read. Crowds are no targets (`coco` has them, for the measure), nor are boxes
+    without area; an image without objects has targets of length 0. Images may be gray or have a palette. Labels are the
+    category ids of the file: 1 to 90 for COCO, with 0 the background.
+
+    Args:
+        images: folder of the images.
+        annotations: a file such as instances_train2017.json.
+        num_classes: one more than the highest category id: 91 for COCO.
+
+    Raises:
+        FileNotFoundError: if the folder or the file is missing.
+        ValueError: if the file holds no COCO annotations or a category id outside the classes; when an item is read
+            whose image has another size than the file says.
+        ImportError: if pycocotools is not installed.
+    """
+
+    def __init__(self, images: str | Path, annotations: str | Path, *, num_classes: int = 91):
+        check_count("num_classes", num_classes, 2)
+        self.folder = check_folder("images", images)
+        self.coco = _open(Path(annotations).expanduser())
+        self.num_classes = num_classes
+        _check_categories(self.coco.dataset, num_classes, Path(annotations))
+        self.ids: list[int] = sorted(self.coco.imgs)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        entry = self.coco.imgs[self.ids[index]]
+        image = read_image(self.folder / entry["file_name"])
+        size = (entry["height"], entry["width"])
+        if tuple(image.shape[1:]) != size:
+            raise ValueError(
+                f"{self.folder / entry['file_name']} must have the size that the annotations say, {size} (height, "
+                f"width), got {tuple(image.shape[1:])}"
+            )
+        return image, self._target(self.ids[index], size)
+
+    def _target(self, image: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        found = [one for one in self.coco.imgToAnns[image] if _is_target(one)]
+        boxes = torch.tensor([one["bbox"] for one in found], dtype=torch.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        masks = np.array([self.coco.annToMask(one) for one in found], dtype=np.uint8).reshape(-1, *size)
+        return {
+            "boxes": boxes,
+            "labels": torch.tensor([one["category_id"] for one in found], dtype=torch.int64),
+            "masks": torch.from_numpy(masks),
+            "image_id": torch.tensor(image),
+        }
+
+
+def _open(path: Path) -> Any:
+    coco = _import_coco()
+    if not path.is_file():
+        raise FileNotFoundError(f"annotations must be an existing file, but nothing lies at {path}")
+    try:
+        content = json.loads(path.read_text())
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+            opened = coco.COCO()
+            opened.dataset = {"images": content["images"], "annotations": content["annotations"], **content}
+            opened.createIndex()
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} must hold COCO annotations (images, annotations, categories), got {type(error).__name__}: {error}"
+        ) from error
+    return opened
+
+
+def _import_coco() -> Any:
+    try:
+        return import_train_extra("pycocotools.coco")
+    except ImportError as error:
+        raise ImportError("COCO needs pycocotools; install it with: pip install 'pointcoc[detection]'") from error
+
+
+def _check_categories(dataset: dict[str, Any], num_classes: int, path: Path) -> None:
+    ids = {one["category_id"] for one in dataset["annotations"]}
+    wrong = sorted(number for number in ids if not 1 <= number < num_classes)
+    if wrong:
+        raise ValueError(
+            f"{path} must hold category ids 1 to {num_classes - 1}, got {', '.join(map(str, wrong[:5]))}; give another "
+            "num_classes, one more than the highest id"
+        )
+
+
+def _is_target(one: dict[str, Any]) -> bool:
+    return not one.get("iscrowd") and one["bbox"][2] > 0 and one["bbox"][3] > 0

@@ -1,0 +1,123 @@
+"""Folders of images with a mask of classes each: `images/SPLIT/*` and `annotations/SPLIT/*.png`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pointcoc.data.checks import check_count, check_folder, import_train_extra
+
+IGNORE = -100
+"""The class of pixels that count nowhere, as in torch's cross entropy."""
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+MASK_MODES = ("1", "L", "P", "I", "I;16")
+
+
+class MaskFolder(Dataset):
+    """Images with the class of each pixel: `path/images/SPLIT/NAME.jpg` with `path/annotations/SPLIT/NAME.png`.
+
+    Images may be gray or have a palette: they come as three channels. A mask holds one number per pixel; of a mask with
+    a palette those numbers are read, not its colors.
+
+    Args:
+        path: folder that holds `images/` and `annotations/`.
+        split: name of the folders in both.
+        num_classes: classes of a pixel.
+        first_class: the number of class 0 in the masks: 1 for ADE20K, whose 0 is to be ignored.
+        ignore: numbers in the masks whose pixels count nowhere.
+        transform: maps image (3, H, W), floats in [0, 1], and classes (H, W) to what the data set returns.
+
+    Raises:
+        FileNotFoundError: if a folder or the mask of an image is missing; no images count as that.
+        ValueError: when an item is read whose mask has another size than its image, colors in place of numbers, or a
+            number outside the classes.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str,
+        *,
+        num_classes: int,
+        first_class: int = 0,
+        ignore: Collection[int] = (255,),
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ):
+        check_count("num_classes", num_classes)
+        check_count("first_class", first_class, 0)
+        root = check_folder("path", path)
+        self.images = _images(check_folder("path/images/SPLIT", root / "images" / split))
+        self.masks = _masks(self.images, check_folder("path/annotations/SPLIT", root / "annotations" / split))
+        self.num_classes = num_classes
+        self.first_class = first_class
+        self.ignore = tuple(ignore)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = read_image(self.images[index])
+        mask = self._read_mask(self.masks[index])
+        if mask.shape != image.shape[1:]:
+            raise ValueError(
+                f"a mask must have the size of its image: {self.masks[index]} has {tuple(mask.shape)} and "
+                f"{self.images[index].name} has {tuple(image.shape[1:])} (height, width)"
+            )
+        return (image, mask) if self.transform is None else self.transform(image, mask)
+
+    def _read_mask(self, path: Path) -> Tensor:
+        numbers = _numbers(path)
+        is_ignored = np.isin(numbers, self.ignore)
+        classes = np.where(is_ignored, IGNORE, numbers - self.first_class)
+        wrong = np.unique(numbers[~is_ignored & ((classes < 0) | (classes >= self.num_classes))])
+        if len(wrong):
+            last = self.first_class + self.num_classes - 1
+            raise ValueError(
+                f"{path} must hold classes {self.first_class} to {last}, or "
+                f"{', '.join(map(str, self.ignore)) or 'none'} for pixels to ignore, "
+                f"got {', '.join(map(str, wrong[:5]))}"
+            )
+        return torch.from_numpy(classes)
+
+
+def read_image(path: Path) -> Tensor:
+    """Read any image as three channels, floats in [0, 1], shape (3, H, W)."""
+    image = import_train_extra("PIL.Image")
+    with image.open(path) as file:
+        pixels = np.asarray(file.convert("RGB"))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def _numbers(path: Path) -> np.ndarray:
+    image = import_train_extra("PIL.Image")
+    with image.open(path) as file:
+        if file.mode not in MASK_MODES:
+            raise ValueError(
+                f"{path} must hold one number per pixel (mode {', '.join(MASK_MODES)}), got mode {file.mode}: "
+                "colors are not classes"
+            )
+        return np.asarray(file).astype(np.int64)
+
+
+def _images(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if not found:
+        raise FileNotFoundError(f"{folder} must hold images ({', '.join(ENDINGS)}), got none")
+    return found
+
+
+def _masks(images: list[Path], folder: Path) -> list[Path]:
+    masks = [folder / f"{image.stem}.png" for image in images]
+    missing = [mask.name for mask in masks if not mask.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} must hold a mask for every image; {len(missing)} of {len(masks)} are missing: "
+            f"{', '.join(missing[:5])}"
+        )
+    return masks

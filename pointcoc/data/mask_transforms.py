@@ -1,0 +1,109 @@
+"""What segmentation does to an image and its mask together: resize, crop, mirror, normalize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pointcoc.data.checks import import_train_extra
+from pointcoc.data.mask_folder import IGNORE
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+CROP_TRIES = 10
+
+
+class PlainMask:
+    """Resize an image to a short side and normalize it; the mask stays as it is, for the measure is on its pixels.
+
+    Args:
+        short_side: short side of the image in pixels; 0 leaves the size.
+    """
+
+    def __init__(self, short_side: int = 0):
+        self.short_side = short_side
+
+    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the image that the network reads and the mask."""
+        return normalize(resize(image, _short(image, self.short_side))), mask
+
+
+class RandomMask:
+    """Resize by a random factor, crop, mirror, change the colors, normalize: the training of Semantic FPN on ADE20K.
+
+    A crop avoids, in ten tries, that one class has more than three quarters of it. Where the image is smaller than the
+    crop, black and ignored pixels fill the rest.
+
+    Args:
+        crop: side of what is returned, in pixels.
+        short_side: short side of the image before the random factor; 0 leaves the size.
+        scales: lowest and highest factor.
+        jitter: change brightness, contrast, saturation and hue.
+    """
+
+    def __init__(self, crop: int, short_side: int = 0, scales: tuple[float, float] = (0.5, 2.0), jitter: bool = True):
+        self.crop = crop
+        self.short_side = short_side
+        self.scales = scales
+        self.jitter = _jitter() if jitter else None
+
+    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return image (3, crop, crop) and mask (crop, crop)."""
+        low, high = self.scales
+        size = _short(image, self.short_side, low + (high - low) * torch.rand(()).item())
+        image, mask = self._crop(resize(image, size), resize_mask(mask, size))
+        if torch.rand(()) < 0.5:
+            image, mask = image.flip(2), mask.flip(1)
+        image = normalize(image if self.jitter is None else self.jitter(image))
+        fill = (0, self.crop - image.shape[2], 0, self.crop - image.shape[1])
+        return F.pad(image, fill), F.pad(mask, fill, value=IGNORE)
+
+    def _crop(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        for _ in range(CROP_TRIES):
+            rows, columns = (_span(length, self.crop) for length in mask.shape)
+            part = mask[rows, columns]
+            if _largest_share(part) <= 0.75:
+                break
+        return image[:, rows, columns], part
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize an image (3, H, W) to (height, width), bilinear, smoothed where it shrinks."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a mask (H, W) to (height, width): each pixel has the class of the nearest one."""
+    return F.interpolate(mask[None, None].double(), size, mode="nearest-exact")[0, 0].to(mask.dtype)
+
+
+def normalize(image: Tensor) -> Tensor:
+    """Subtract the mean of ImageNet and divide by its deviation."""
+    mean, std = (torch.tensor(value, dtype=image.dtype)[:, None, None] for value in (MEAN, STD))
+    return (image - mean) / std
+
+
+def _short(image: Tensor, short_side: int, factor: float = 1.0) -> tuple[int, int]:
+    height, width = image.shape[1:]
+    scale = factor * (short_side / min(height, width) if short_side else 1.0)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _span(length: int, crop: int) -> slice:
+    start = int(torch.randint(max(0, length - crop) + 1, ()))
+    return slice(start, start + crop)
+
+
+def _largest_share(mask: Tensor) -> float:
+    counts = torch.bincount(mask[mask != IGNORE])
+    return float(counts.max() / counts.sum()) if counts.numel() else 0.0
+
+
+def _jitter() -> Callable[[Tensor], Tensor]:
+    transforms = import_train_extra("torchvision.transforms")
+    return transforms.ColorJitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.07)

@@ -1,0 +1,74 @@
+"""Average precision of boxes and masks, as COCO measures it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+NAMES = ("ap", "ap50", "ap75")
+
+
+def coco_scores(annotations: Any, detections: Iterable[tuple[int, Mapping[str, Tensor]]]) -> dict[str, float]:
+    """Compare detections with the annotations of their images, through pycocotools.
+
+    Args:
+        annotations: a `pycocotools.coco.COCO`, such as `CocoImages.coco`; crowds are ignored where they should be.
+        detections: number of an image and what the network found in it: boxes (n, 4), labels, scores, masks
+            (n, 1, H, W). Images that are not among them are not measured.
+
+    Returns:
+        `box_ap`, `box_ap50`, `box_ap75`, `mask_ap`, ... from 0 to 1; -1, as pycocotools says, where the images have no
+        object.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    images, found = [], []
+    for image, one in detections:
+        images.append(image)
+        found += _records(image, one)
+    scores: dict[str, float] = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        results = _load(annotations, found)
+        for kind, name in (("bbox", "box"), ("segm", "mask")):
+            evaluation = COCOeval(annotations, results, kind)
+            evaluation.params.imgIds = images
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            scores |= {f"{name}_{key}": float(value) for key, value in zip(NAMES, evaluation.stats[:3], strict=True)}
+    return scores
+
+
+def _load(annotations: Any, found: list[dict[str, Any]]) -> Any:
+    if found:
+        return annotations.loadRes(found)
+    from pycocotools.coco import COCO
+
+    empty = COCO()  # loadRes takes no empty list
+    empty.dataset = {**annotations.dataset, "annotations": []}
+    empty.createIndex()
+    return empty
+
+
+def _records(image: int, one: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    from pycocotools import mask as rle
+
+    boxes = one["boxes"].detach().cpu().double()
+    boxes[:, 2:] -= boxes[:, :2]
+    masks = (one["masks"][:, 0] > 0.5).cpu().numpy().astype(np.uint8)
+    rows = zip(boxes.tolist(), one["labels"].tolist(), one["scores"].tolist(), masks, strict=True)
+    return [
+        {
+            "image_id": image,
+            "category_id": label,
+            "bbox": box,
+            "score": score,
+            "segmentation": rle.encode(np.asfortranarray(mask)),
+        }
+        for box, label, score, mask in rows
+    ]

@@ -1,0 +1,159 @@
+"""Mask R-CNN: torchvision's, on a pyramid over the four stages of a network, with the true sizes of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model_weights, resnet
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.poolers import initLevelMapper
+
+from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
+from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
+from pointcoc.models.presets import PRESETS
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+class TrueSizeMaskRCNN(MaskRCNN):
+    """torchvision's Mask R-CNN where an image in a padded batch has the results that it has alone.
+
+    Args:
+        backbone: backbone of `pointcoc.models.dense_backbone`, or `StageMaps(net)` of a network with weights.
+        num_classes: classes of an object, the background included: 91 for COCO.
+        min_size: short side that images are resized to, in pixels.
+        max_size: longest side allowed; it wins over `min_size`.
+        box_score_thresh: lowest score of a box that is returned.
+
+    Shapes:
+        Input: a list of images (3, H, W) in [0, 1] of any sizes; in training also their targets: dicts with boxes
+            (n, 4) as x1, y1, x2, y2, labels (n,) from 1, masks (n, H, W), n may be 0.
+        Output: in training a dict of losses, else for each image a dict of boxes, labels, scores and masks
+            (n, 1, H, W).
+    """
+
+    def __init__(
+        self,
+        backbone: StageMaps | TimmMaps,
+        num_classes: int,
+        min_size: int = 800,
+        max_size: int = 1333,
+        box_score_thresh: float = 0.05,
+    ):
+        super().__init__(
+            TrueSizePyramid(backbone),
+            num_classes,
+            min_size=min_size,
+            max_size=max_size,
+            box_score_thresh=box_score_thresh,
+            size_divisible=SIZE_DIVISIBLE,
+        )
+        self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
+        for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
+            # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
+            pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+            pool.map_levels = initLevelMapper(2, 5, canonical_scale=224, canonical_level=4)
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Return losses in training, detections else.
+
+        Args:
+            images: (3, H, W) each.
+            targets: needed in training (see the class).
+
+        Raises:
+            ValueError: if targets are missing in training, or a box has no area.
+        """
+        _check_targets(targets, len(images), self.training)
+        originals = [(image.shape[-2], image.shape[-1]) for image in images]
+        batch, targets = self.transform(list(images), None if targets is None else [dict(one) for one in targets])
+        features = self.backbone(batch.tensors, batch.image_sizes)
+        proposals, losses = self.rpn(batch, features, targets)
+        features = repeat_edges(features, batch.image_sizes)
+        detections, more = self.roi_heads(features, proposals, batch.image_sizes, targets)
+        if self.training:
+            return losses | more
+        return self.transform.postprocess(detections, batch.image_sizes, originals)
+
+
+def mask_rcnn(
+    backbone: str | StageMaps | TimmMaps = "coc_small",
+    *,
+    num_classes: int = 91,
+    centers: int | None = None,
+    pretrained: bool = False,
+    min_size: int = 800,
+    max_size: int = 1333,
+    box_score_thresh: float = 0.05,
+) -> MaskRCNN:
+    """Make a Mask R-CNN.
+
+    Args:
+        backbone: a preset such as coc_small or coc_medium, a ResNet of torchvision for comparison, or a backbone.
+        num_classes: classes of an object, the background included: 91 for COCO.
+        centers: centers per axis and region of a preset; 2, 5 and 7 are the 4, 25 and 49 centers of the paper.
+        pretrained: start the backbone from weights of classification.
+        min_size: short side that images are resized to, in pixels.
+        max_size: longest side allowed; it wins over `min_size`.
+        box_score_thresh: lowest score of a box that is returned.
+
+    Returns:
+        `TrueSizeMaskRCNN`; for a ResNet torchvision's own MaskRCNN, as torchvision makes it.
+
+    Raises:
+        ValueError: if a name is unknown or a value is not allowed.
+        FileNotFoundError: if `pretrained` finds no converted weights of a preset.
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
+    sizes = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
+    if isinstance(backbone, str) and backbone in RESNETS:
+        if centers is not None:
+            raise ValueError(
+                f"centers are a setting of our presets, got centers {centers} for {backbone!r}: leave it out"
+            )
+        return MaskRCNN(_resnet(backbone, pretrained), num_classes, **sizes)
+    return TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes)  # type: ignore[arg-type]
+
+
+def _backbone(backbone: str | StageMaps | TimmMaps, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
+    if not isinstance(backbone, str):
+        if centers is not None or pretrained:
+            raise ValueError("centers and pretrained make a backbone from a name: leave them out for a module")
+        return backbone
+    if backbone not in PRESETS:
+        presets = [name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2)]
+        raise ValueError(f"unknown backbone {backbone!r}; choose from {', '.join((*presets, *RESNETS))}")
+    return dense_backbone(backbone, centers, pretrained)
+
+
+def _resnet(name: str, pretrained: bool) -> nn.Module:
+    """A ResNet with pyramid; without weights its norms and all its layers are trained, as torchvision does."""
+    weights: Any = get_model_weights(getattr(resnet, name)).DEFAULT if pretrained else None  # type: ignore[attr-defined]
+    norm = FrozenBatchNorm2d if pretrained else nn.BatchNorm2d
+    return resnet_fpn_backbone(
+        backbone_name=name, weights=weights, norm_layer=norm, trainable_layers=3 if pretrained else 5
+    )
+
+
+def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: int, is_training: bool) -> None:
+    if targets is None:
+        if is_training:
+            raise ValueError("targets must be given in training, got None; call eval() for detections")
+        return
+    if len(targets) != num_images:
+        raise ValueError(f"targets must hold one entry per image ({num_images}), got {len(targets)}")
+    for row, target in enumerate(targets):
+        boxes = target["boxes"]
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"boxes must have shape (n, 4), got {tuple(boxes.shape)} for image {row}")
+        flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+        if bool(flat.any()):
+            raise ValueError(f"boxes must have an area, got {boxes[torch.where(flat)[0][0]].tolist()} for image {row}")

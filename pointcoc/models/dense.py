@@ -1,0 +1,131 @@
+"""Networks as backbones of dense prediction: four maps with 4, 8, 16 and 32 pixels per point and axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.presets import PRESETS
+from pointcoc.pointset import PointSet
+
+REDUCTIONS = (4, 8, 16, 32)
+
+
+class StageMaps(nn.Module):
+    """The outputs of the four stages of a network of images, as maps.
+
+    Args:
+        net: network of images with strides 4, 2, 2, 2, as the official presets; its classifier is removed.
+
+    Shapes:
+        Input: images (B, C, H, W), any H and W, or a list of (C, H, W).
+        Output: four maps (B, dim, ceil(H / r), ceil(W / r)), r = 4, 8, 16, 32; for a list such maps of each image.
+
+    Raises:
+        ValueError: if the network has other strides or reads no images.
+    """
+
+    def __init__(self, net: ContextClusterNet):
+        super().__init__()
+        config = net.config
+        if config.anchors != "lattice" or config.pos_dim != 2 or config.strides != (4, 2, 2, 2):
+            raise ValueError(
+                "dense prediction needs a network of images with strides (4, 2, 2, 2), as coc_small has, got anchors "
+                f"{config.anchors!r}, pos_dim {config.pos_dim} and strides {config.strides}"
+            )
+        if not config.dense:
+            raise ValueError("dense prediction reads every stage: make the network with dense=True, got dense=False")
+        if config.num_classes:
+            net.reset_classifier(0)
+        self.net = net
+        self.channels = tuple(config.dims)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of images of one size, finest first."""
+        return self.net.forward_intermediates(images)  # type: ignore[return-value]
+
+    def each(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Return the four maps (1, dim, h, w) of each image of a list; images take no part in one another."""
+        stages = self.net.forward_intermediates(list(images))
+        split = [[one.to_maps() for one in _points(stage).split()] for stage in stages]
+        return [list(maps) for maps in zip(*split, strict=True)]
+
+
+class TimmMaps(nn.Module):
+    """The maps with 4 to 32 pixels per point of a model that timm made with `features_only=True`.
+
+    Args:
+        model: returns a list of maps (B, C, H, W) and has timm's `feature_info`.
+
+    Raises:
+        ValueError: if the model has no maps of all four reductions.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        found = list(model.feature_info.reduction())  # type: ignore[operator,union-attr]
+        missing = [reduction for reduction in REDUCTIONS if reduction not in found]
+        if missing:
+            raise ValueError(f"a backbone must have maps of reductions {REDUCTIONS}, got {found}")
+        channels = model.feature_info.channels()  # type: ignore[operator,union-attr]
+        self.model = model
+        self._rows = [found.index(reduction) for reduction in REDUCTIONS]
+        self.channels = tuple(channels[row] for row in self._rows)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of images of one size, finest first."""
+        maps = self.model(images)
+        return [maps[row] for row in self._rows]
+
+    def each(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Return the four maps of each image of a list, one image at a time."""
+        return [self(image[None]) for image in images]
+
+
+def dense_backbone(name: str, centers: int | None = None, pretrained: bool = False) -> StageMaps | TimmMaps:
+    """Make the backbone of a dense model.
+
+    Args:
+        name: a preset of images such as coc_small, or any timm model with maps of reductions 4 to 32, such as resnet18.
+        centers: centers per axis and region of a preset: 2, 5 and 7 are the 4, 25 and 49 centers of the paper; those of
+            the preset by default.
+        pretrained: start from weights of classification: those that `pointcoc convert` wrote, or timm's.
+
+    Raises:
+        ValueError: if the name is unknown or does not fit, or `centers` is given for a timm model.
+        FileNotFoundError: if a preset has no converted weights.
+    """
+    if name in PRESETS:
+        overrides: dict[str, Any] = {} if centers is None else {"centers": centers}
+        net = ContextClusterNet.from_preset(name, num_classes=0, dense=True, **overrides)
+        return StageMaps(_with_classification_weights(net, name) if pretrained else net)
+    if centers is not None:
+        raise ValueError(f"centers are a setting of our presets, got centers {centers} for {name!r}: leave it out")
+    return TimmMaps(_timm_features(name, pretrained))
+
+
+def _timm_features(name: str, pretrained: bool) -> nn.Module:
+    import timm  # optional, and slow to import
+
+    if not timm.is_model(name):
+        presets = ", ".join(preset for preset, config in PRESETS.items() if config.strides == (4, 2, 2, 2))
+        raise ValueError(f"unknown backbone {name!r}; choose from {presets}, or a model that timm.list_models() names")
+    return timm.create_model(name, features_only=True, pretrained=pretrained)
+
+
+def _with_classification_weights(net: ContextClusterNet, name: str) -> ContextClusterNet:
+    """Copy all that classification shares; the norms of the stages are new."""
+    state = ContextClusterNet.from_preset(name, pretrained=True).state_dict()
+    shared = {key: value for key, value in state.items() if not key.startswith(("norm.", "head."))}
+    missing, unexpected = net.load_state_dict(shared, strict=False)
+    other = [*unexpected, *(key for key in missing if not key.startswith("stage_norms."))]
+    assert not other, other
+    return net
+
+
+def _points(stage: Tensor | PointSet) -> PointSet:
+    assert isinstance(stage, PointSet)
+    return stage

@@ -1,0 +1,119 @@
+"""Semantic FPN: the maps of a backbone become one pyramid, its levels one map, and that the classes of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import FeaturePyramidNetwork
+
+from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
+
+PYRAMID_CHANNELS = 256
+HEAD_CHANNELS = 128
+GROUPS = 32
+
+
+class SemanticFPN(nn.Module):
+    """A feature pyramid on a backbone and the head of Panoptic Feature Pyramid Networks (CVPR 2019), section 3.
+
+    Each level of the pyramid (256 channels) goes through 3x3 convolutions (128 channels) with group norm and ReLU, each
+    followed by an upsampling to the level below, until it has 4 pixels per point; the sum is classified by a 1x1
+    convolution and enlarged to the size of the image.
+
+    Args:
+        backbone: what `pointcoc.models.dense.dense_backbone` makes, or `StageMaps(net)` of a network with weights.
+        num_classes: classes of a pixel.
+        dropout: probability to zero a channel before the classifier.
+
+    Shapes:
+        Input: images (B, C, H, W), any H and W; or a list of images (C, H, W) of any sizes.
+        Output: logits (B, num_classes, H, W); for a list, one (num_classes, H, W) per image.
+
+    Raises:
+        ValueError: if num_classes or dropout is not allowed.
+    """
+
+    def __init__(self, backbone: StageMaps | TimmMaps, num_classes: int, dropout: float = 0.1):
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.pyramid = FeaturePyramidNetwork(list(backbone.channels), PYRAMID_CHANNELS)
+        self.levels = nn.ModuleList(_level(max(1, level)) for level in range(len(backbone.channels)))
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(HEAD_CHANNELS, num_classes, 1)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Return the logits of all pixels."""
+        if isinstance(images, Tensor):
+            return self._classify(self.backbone(images), tuple(images.shape[-2:]))
+        each = zip(self.backbone.each(images), images, strict=True)
+        # One image at a time: group norm would see the padding of a common map.
+        return [self._classify(maps, tuple(image.shape[-2:])).squeeze(0) for maps, image in each]
+
+    def _classify(self, maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
+        pyramid = list(self.pyramid({str(level): one for level, one in enumerate(maps)}).values())
+        total = self._raise(pyramid, 0)
+        for level in range(1, len(pyramid)):
+            total = total + self._raise(pyramid, level)
+        return _resize(self.classifier(self.dropout(total)), size)
+
+    def _raise(self, pyramid: Sequence[Tensor], level: int) -> Tensor:
+        """Bring a level to the finest one, step by step; sides that are odd need the true sizes, not a factor of 2."""
+        x = pyramid[level]
+        for step, convolve in enumerate(self.levels[level].children()):
+            x = convolve(x)
+            x = x if level == 0 else _resize(x, tuple(pyramid[level - 1 - step].shape[-2:]))
+        return x
+
+
+def semantic_fpn(
+    backbone: str | StageMaps | TimmMaps = "coc_small",
+    *,
+    num_classes: int,
+    centers: int | None = None,
+    pretrained: bool = False,
+    dropout: float = 0.1,
+) -> SemanticFPN:
+    """Make a Semantic FPN.
+
+    Args:
+        backbone: a preset such as coc_small or coc_medium, a timm model such as resnet18, or a backbone as it is.
+        num_classes: classes of a pixel: 150 for ADE20K.
+        centers: centers per axis and region of a preset; 2, 5 and 7 are the 4, 25 and 49 centers of the paper.
+        pretrained: start the backbone from weights of classification (see `dense_backbone`).
+        dropout: probability to zero a channel before the classifier.
+
+    Raises:
+        ValueError: if a name is unknown or a value is not allowed, or a backbone comes with settings of its own making.
+        FileNotFoundError: if `pretrained` finds no converted weights.
+    """
+    if isinstance(backbone, str):
+        backbone = dense_backbone(backbone, centers, pretrained)
+    elif centers is not None or pretrained:
+        raise ValueError(
+            "centers and pretrained make a backbone from a name: leave them out where backbone is a module"
+        )
+    return SemanticFPN(backbone, num_classes, dropout)
+
+
+def _level(count: int) -> nn.Sequential:
+    inputs = [PYRAMID_CHANNELS] + [HEAD_CHANNELS] * (count - 1)
+    return nn.Sequential(*(_convolution(channels) for channels in inputs))
+
+
+def _convolution(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, HEAD_CHANNELS, 3, padding=1, bias=False), nn.GroupNorm(GROUPS, HEAD_CHANNELS), nn.ReLU()
+    )
+
+
+def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
