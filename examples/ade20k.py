@@ -220,4 +220,4 @@ def report(scores: dict[str, float]) -> str:
 DEFAULT = SegmentationSettings(data=Path("data/ADEChallengeData2016"))
 
 if __name__ == "__main__":
-    run_command(main, DEFAULT, __doc__)  # type: ignore[type-var]  # its own settings: steps, not epochs
+    run_command(main, DEFAULT, __doc__)

@@ -187,4 +187,4 @@ DEFAULT = DetectionSettings(
 )
 
 if __name__ == "__main__":
-    run_command(main, DEFAULT, __doc__)  # type: ignore[type-var]  # its own settings: no mixup, no best epoch
+    run_command(main, DEFAULT, __doc__)

@@ -40,7 +40,13 @@ def _has_onednn(x: Tensor, weight: Tensor) -> bool:
         return False
     if torch.compiler.is_exporting() or torch.is_autocast_enabled("cpu"):
         return False
-    if torch.compiler.is_compiling() and not torch._inductor.config.freezing:
+    if torch.compiler.is_compiling() and (torch.is_grad_enabled() or not _is_freezing()):
         return False  # inductor refuses the operator where weights are not constants of the graph
     needs_gradients = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     return not needs_gradients and HAS_ONEDNN
+
+
+@torch.compiler.assume_constant_result
+def _is_freezing() -> bool:
+    """Whether inductor freezes weights while a graph is traced; the graph serves after the setting is taken back."""
+    return torch._inductor.config.freezing

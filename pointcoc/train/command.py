@@ -3,15 +3,24 @@
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import tyro
 
-from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
 
-S = TypeVar("S", bound=Settings)
+
+class Shrinking(Protocol):
+    """Settings that can be reduced to a run of seconds: `Settings`, or those of a recipe with a loop of its own."""
+
+    def shrink(self) -> Self:
+        """The same settings, reduced to a run of seconds if that is asked for."""
+        ...
+
+
+S = TypeVar("S", bound=Shrinking)
 USER_ERRORS = (ValueError, FloatingPointError, OSError, MemoryError, ImportError)
+_STOPPED, _CONTINUES = "stopped", "; the same command with --resume auto continues from the last checkpoint"
 SIGNALED = 128  # shells report a program that a signal ended by this and the number of the signal
 
 
@@ -39,9 +48,7 @@ def run_command(main: Callable[[S], object], default: S, description: str, args:
     except Stopped as stop:
         _exit(SIGNALED + stop.number, str(stop))
     except KeyboardInterrupt:
-        _exit(
-            SIGNALED + signal.SIGINT, "stopped; the same command with --resume auto continues from the last checkpoint"
-        )
+        _exit(SIGNALED + signal.SIGINT, _STOPPED + (_CONTINUES if hasattr(default, "resume") else ""))
 
 
 def _exit(code: int, sentence: str) -> None:

@@ -1,5 +1,8 @@
 """Options come from the settings; a mistake of the user ends with a sentence and code 2."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,24 @@ def test_ctrl_c_says_how_to_continue(capsys) -> None:
         run(main)
     assert stop.value.code == 130
     assert "--resume auto continues" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Own:
+    """Settings of a recipe that cannot be continued."""
+
+    steps: int = 1
+    """Steps."""
+
+    def shrink(self) -> Own:
+        return self
+
+
+def test_ctrl_c_promises_nothing_where_nothing_can_be_continued(capsys) -> None:
+    def main(settings: Own) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(main, Own(), "A recipe.", [])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
