@@ -46,7 +46,10 @@ def _has_onednn(x: Tensor, weight: Tensor) -> bool:
     return not needs_gradients and HAS_ONEDNN
 
 
-@torch.compiler.assume_constant_result
 def _is_freezing() -> bool:
     """Whether inductor freezes weights while a graph is traced; the graph serves after the setting is taken back."""
     return torch._inductor.config.freezing
+
+
+# What torch.compiler.assume_constant_result does, which would load the compiler with `import pointcoc`.
+_is_freezing._dynamo_marked_constant = True  # type: ignore[attr-defined]

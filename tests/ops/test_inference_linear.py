@@ -56,3 +56,18 @@ def test_torch_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HAS_ONEDNN", False)
     given = parts((5, 7), 6, torch.float32)
     assert torch.equal(inference_linear(*given, gelu=True), F.gelu(F.linear(*given)))
+
+
+@pytest.mark.parametrize("freezing", [True, False])
+def test_graphs_hold_the_operator_where_weights_are_frozen(freezing: bool) -> None:
+    """Inductor takes the operator with constant weights only; a graph serves after the setting is taken back."""
+    recorder = torch._dynamo.testing.EagerAndRecordGraphs()
+    compiled = torch.compile(module.inference_linear, backend=recorder, fullgraph=True)
+    x, weight, bias = torch.randn(3, 4), torch.randn(5, 4), torch.randn(5)
+    with torch.no_grad():
+        with torch._inductor.config.patch(freezing=freezing):
+            y = compiled(x, weight, bias, True)
+        torch.testing.assert_close(y, F.gelu(F.linear(x, weight, bias)))
+        compiled(x, weight, bias, True)
+    assert len(recorder.graphs) == 1
+    assert ("_linear_pointwise" in recorder.graphs[0].code) == (freezing and module.HAS_ONEDNN)
