@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import EagerAndRecordGraphs
 from torch.nn import functional as F
 
 from pointcoc.ops import inference_linear as module
@@ -61,7 +62,7 @@ def test_torch_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("freezing", [True, False])
 def test_graphs_hold_the_operator_where_weights_are_frozen(freezing: bool) -> None:
     """Inductor takes the operator with constant weights only; a graph serves after the setting is taken back."""
-    recorder = torch._dynamo.testing.EagerAndRecordGraphs()
+    recorder = EagerAndRecordGraphs()
     compiled = torch.compile(module.inference_linear, backend=recorder, fullgraph=True)
     x, weight, bias = torch.randn(3, 4), torch.randn(5, 4), torch.randn(5)
     with torch.no_grad():
