@@ -29,7 +29,7 @@ class Settings:
     batch_size: int = 64
     """Sets (images or clouds) per update, over all processes and all parts of an update."""
     accumulate: int = 1
-    """Parts in which each process computes an update, one after the other: the same update with less memory."""
+    """Parts in which each process computes an update; the same update takes less memory in more parts."""
     optimizer: str = "adamw"
     """Name of a timm optimizer, for example adamw, sgd or lamb."""
     lr: float = 1e-3
@@ -55,7 +55,7 @@ class Settings:
     precision: Precision = "no"
     """Mixed precision; "no" is float32."""
     recompute: bool = False
-    """Compute the inside of blocks again in backward instead of keeping it: less memory, more time."""
+    """Compute the inside of blocks again in backward instead of keeping it, which takes less memory and more time."""
     compile: bool = False
     """Compile the network with torch.compile."""
     seed: int = 0
@@ -69,7 +69,7 @@ class Settings:
     keep: int = 2
     """Checkpoints that are kept, the newest ones."""
     max_bad: int = 0
-    """Training items that may be unreadable: each is named, and another one stands in for it. Measuring needs all."""
+    """Training items that may be unreadable; each is named, and another one stands in for it. Measuring needs all."""
     out: Path = Path("runs/train")
     """Folder of checkpoints and metrics."""
     resume: Resume = "no"
