@@ -35,7 +35,8 @@ nitpick_ignore_regex = [
         "py:obj",
         r".*",
     ),  # single backticks of docstrings: mostly arguments and fields, without an entry
-    ("py:class", r"Path|Data|Tensor|nn\.Module|RegionProposalNetwork|.*\.[A-Z]"),  # names that are imported for types alone, and variables of types
+    # Names that are imported for types alone, and variables of types.
+    ("py:class", r"Path|Data|Tensor|nn\.Module|RegionProposalNetwork|.*\.[A-Z]"),
     ("py:.*", r"(torch|torch_geometric|torchvision|timm|numpy|matplotlib|huggingface_hub|pathlib|collections)\b.*"),
 ]
 
