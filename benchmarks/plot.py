@@ -25,9 +25,9 @@ def save_plot(results: dict[str, Any], path: Path) -> bool:
     count = len(panels) + bool(scenes)
     if count == 0:
         return False
-    num_rows = -(-count // COLUMNS)
+    num_rows, num_columns = -(-count // COLUMNS), min(count, COLUMNS)
     figure, axes = plt.subplots(
-        num_rows, COLUMNS, figsize=(5 * COLUMNS, 3.6 * num_rows), squeeze=False, layout="constrained"
+        num_rows, num_columns, figsize=(5 * num_columns, 3.6 * num_rows), squeeze=False, layout="constrained"
     )
     for ax, (name, group) in zip(axes.flat, panels):
         _bars(ax, name, group)

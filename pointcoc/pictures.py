@@ -57,7 +57,7 @@ def add_visualize(commands: Commands) -> None:
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder that receives NAME.png for each input")
     parser.add_argument("--stage", type=int, metavar="N", help="draw all blocks and heads of one stage, 1 first")
     parser.add_argument("--block", type=int, metavar="N", help="block of each stage, 1 first; default: the last")
-    parser.add_argument("--head", type=int, default=1, metavar="N", help="head, 1 first; default: %(default)s")
+    parser.add_argument("--head", type=int, metavar="N", help="head, 1 first; default: the first")
     parser.add_argument(
         "--kind", choices=("clusters", "similarity"), default="clusters", help="what colors say; default: %(default)s"
     )
@@ -80,15 +80,16 @@ def _visualize(options: argparse.Namespace) -> None:
 
 def _picture(traced: Trace, options: argparse.Namespace, name: str) -> Figure:
     figures = _viz("figures")
-    head = _from_one("head", options.head)
+    head = 0 if options.head is None else _from_one("head", options.head)
     block = -1 if options.block is None else _from_one("block", options.block)
     if options.stage is None:
         return figures.draw_stages(traced, block, head, options.kind, name)
     stage = _from_one("stage", options.stage)
     if stage >= len(traced.stages):
         raise ValueError(f"--stage {options.stage} does not exist; the network has stages 1 to {len(traced.stages)}")
-    if options.block is not None:
-        raise ValueError("--stage draws all blocks and heads: leave --block out")
+    for name in ("block", "head"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--stage draws all blocks and heads: leave --{name} out")
     return figures.draw_grid(traced, options.kind, "block", "head", stage)
 
 

@@ -81,7 +81,11 @@ def test_animate(capsys, files: Path) -> None:
         (["visualize", "a.png", "--stage", "0", "--out", "o"], "--stage counts from 1, got 0"),
         (["visualize", "a.png", "--block", "3", "--out", "o"], "block must be in [0, 0]"),
         (["visualize", "a.png", "--head", "5", "--out", "o"], "head must be in [0, 3]"),
-        (["visualize", "a.png", "--stage", "1", "--block", "1", "--out", "o"], "draws all blocks and heads: leave"),
+        (
+            ["visualize", "a.png", "--stage", "1", "--block", "1", "--out", "o"],
+            "heads: leave --block out",
+        ),
+        (["visualize", "a.png", "--stage", "1", "--head", "2", "--out", "o"], "heads: leave --head out"),
         (["visualize", "b.npy", "--points", "0", "--out", "o"], "num_points must be at least 1, got 0"),
         (["animate", "more", "--out", "film.gif"], "more holds no maps"),
     ],

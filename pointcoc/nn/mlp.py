@@ -17,8 +17,7 @@ HIDDEN_BYTES = 8 << 20  # of the hidden layer at once, on a CPU
 class Mlp(nn.Module):
     """Linear, GELU (exact), linear, for each point alone.
 
-    The hidden layer is kept for the gradients before GELU only, which is computed again in backward: it costs a
-    tenth of the linear layer behind it and half of what a block would keep.
+    The hidden layer is kept for the gradients before GELU only, which is computed again in backward.
 
     Args:
         dim: channels in and out.

@@ -10,23 +10,6 @@ from pointcoc import ContextClusterNet, PointSet, concat, image_to_points
 SETS = [(33, 47), (20, 9), (1, 1)]
 
 
-@pytest.fixture(scope="module")
-def image_net() -> ContextClusterNet:
-    torch.manual_seed(0)
-    return ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1).eval()
-
-
-@pytest.fixture(scope="module")
-def cloud_net() -> ContextClusterNet:
-    torch.manual_seed(0)
-    return ContextClusterNet.from_preset("coc_points_small", num_classes=3).eval()
-
-
-def cloud(num_points: int) -> PointSet:
-    pos = torch.randn(num_points, 3, generator=torch.Generator().manual_seed(num_points))
-    return PointSet(pos, pos, torch.tensor([0, num_points]))
-
-
 def test_centers_of_a_grid_by_hand(image_net: ContextClusterNet) -> None:
     stage = image_net.assignments(torch.rand(1, 1, 32, 32))[2]  # 4 x 4 points, one region, 2 x 2 centers
     assert stage.center_pos.tolist() == [[0.5, 0.5], [0.5, 2.5], [2.5, 0.5], [2.5, 2.5]]
@@ -63,8 +46,10 @@ def test_a_batch_taken_apart_is_what_each_set_gives(image_net: ContextClusterNet
             assert torch.equal(stage[b].centers().size, alone.centers().size)
 
 
-def test_clouds_and_holed_lattices_are_taken_apart(image_net: ContextClusterNet, cloud_net: ContextClusterNet) -> None:
-    clouds = [cloud(70), cloud(1), cloud(200)]
+def test_clouds_and_holed_lattices_are_taken_apart(
+    image_net: ContextClusterNet, cloud_net: ContextClusterNet, make_cloud
+) -> None:
+    clouds = [make_cloud(70), make_cloud(1), make_cloud(200)]
     for net, sets in ((cloud_net, clouds), (image_net, _holed())):
         apart = [stage.split() for stage in net.assignments(concat(sets))]
         for b, one in enumerate(sets):

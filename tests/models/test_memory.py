@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from kept import kept_for_backward, num_bytes
 from torch import Tensor, nn
 
 from pointcoc import ContextClusterNet
@@ -13,15 +14,8 @@ MIB = 2**20
 def saved_bytes(net: nn.Module, images: Tensor) -> int:
     """Bytes of all storages that backward needs, except parameters and buffers."""
     own = {value.untyped_storage().data_ptr() for value in (*net.parameters(), *net.buffers())}
-    kept: dict[int, Tensor] = {}
-
-    def pack(value: Tensor) -> Tensor:
-        kept.setdefault(value.untyped_storage().data_ptr(), value)
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        net(images)
-    return sum(value.untyped_storage().nbytes() for pointer, value in kept.items() if pointer not in own)
+    kept = kept_for_backward(lambda: net(images))
+    return num_bytes([value for value in kept if value.untyped_storage().data_ptr() not in own])
 
 
 def test_coc_tiny_keeps_at_most_50_mib_an_image() -> None:

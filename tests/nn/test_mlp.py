@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kept import kept_for_backward
 from torch.nn import functional as F
 
 from pointcoc.nn import Mlp
@@ -45,12 +46,5 @@ def test_parts_of_the_points_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_hidden_layer_is_kept_once() -> None:
-    layer, x, kept = Mlp(4, 32), torch.randn(16, 4, requires_grad=True), {}
-
-    def pack(value: torch.Tensor) -> torch.Tensor:
-        kept[value.untyped_storage().data_ptr()] = value
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        layer(x)
-    assert [value.shape for value in kept.values()].count((16, 32)) == 1
+    layer, x = Mlp(4, 32), torch.randn(16, 4, requires_grad=True)
+    assert [value.shape for value in kept_for_backward(lambda: layer(x))].count((16, 32)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kept import kept_for_backward, num_bytes
 from set_samples import clouds
 from torch import Tensor
 
@@ -46,17 +47,10 @@ def test_scores_of_large_inputs_are_not_kept(monkeypatch: pytest.MonkeyPatch) ->
     """49 centers: scores of all points would take more memory than f and v together."""
     regions = grid_regions((56, 56), 1, (4, 4), 7, torch.device("cpu"))
     f, v = (torch.randn(3136, 1, 24, requires_grad=True) for _ in range(2))
-    alpha, beta, kept = torch.ones(1), torch.zeros(1), {}
-
-    def pack(value: Tensor) -> Tensor:
-        kept[value.untyped_storage().data_ptr()] = value
-        return value
-
+    alpha, beta = torch.ones(1), torch.zeros(1)
     monkeypatch.setitem(module.SCORE_BYTES, "cpu", 196 * 49 * 4)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        context_cluster(f, v, regions, alpha, beta, backend="reference")
-    inputs = f.untyped_storage().nbytes() + v.untyped_storage().nbytes()
-    assert sum(value.untyped_storage().nbytes() for value in kept.values()) < 1.5 * inputs
+    kept = kept_for_backward(lambda: context_cluster(f, v, regions, alpha, beta, backend="reference"))
+    assert num_bytes(kept) < 1.5 * num_bytes([f, v])
 
 
 def test_autocast_leaves_scores_in_float32() -> None:
