@@ -41,7 +41,8 @@ PAPER_PEERS = (
     "resnet50",
     "convmixer_768_32",
 )
-INFERENCE_MODES = ("unfused", "eager", "compiled", "frozen")  # unfused: eager without net.fuse(), only ours
+# Only ours: "unfused" is eager without net.fuse(), "native" is net.fuse(kernels="native"), for bfloat16 on CPUs.
+INFERENCE_MODES = ("unfused", "eager", "compiled", "frozen", "native")
 TRAINING_MODES = ("eager", "compiled")
 DTYPES = ("float32", "bfloat16")
 Run = Callable[[], object]
@@ -75,15 +76,19 @@ def own_size(name: str) -> int:
     return 224 if is_ours(name) else timm.get_pretrained_cfg(name).input_size[1]
 
 
-def inference_form(network: nn.Module) -> nn.Module:
-    """Return what a user would run: evaluation mode, and the fused form where there is one."""
+def modes_of(name: str, modes: Sequence[str], images: Tensor) -> list[str]:
+    """Leave out what a network does not have, or not for the dtype and the device of the images."""
+    is_native = images.dtype == torch.bfloat16 and images.device.type == "cpu"
+    lacks = {"unfused", "native"} if not is_ours(name) else set() if is_native else {"native"}
+    return [mode for mode in modes if mode not in lacks]
+
+
+def form_of(network: nn.Module, mode: str) -> nn.Module:
+    """Return what runs in a mode of inference: the network in evaluation mode, or one of its inference forms."""
     network = network.eval()
-    return network.fuse() if isinstance(network, ContextClusterNet) else network
-
-
-def modes_of(name: str, modes: Sequence[str]) -> list[str]:
-    """Leave out what a network does not have: without fuse() are only ours."""
-    return [mode for mode in modes if mode != "unfused" or is_ours(name)]
+    if mode == "unfused" or not isinstance(network, ContextClusterNet):
+        return network
+    return network.fuse(kernels="native" if mode == "native" else "torch")
 
 
 def inference_run(network: nn.Module, mode: str, images: Tensor) -> Run:
@@ -91,11 +96,11 @@ def inference_run(network: nn.Module, mode: str, images: Tensor) -> Run:
 
     Args:
         network: in evaluation mode, in the dtype of the images.
-        mode: one of INFERENCE_MODES; "unfused" and "eager" run it as it is.
+        mode: one of INFERENCE_MODES; all but "compiled" and "frozen" run it as it is.
         images: the batch.
     """
     network(images)  # constants of the size are made outside the graph
-    if mode in ("unfused", "eager"):
+    if mode not in ("compiled", "frozen"):
         return lambda: network(images)
     is_frozen = mode == "frozen"  # the option names the mode; dynamo reads the setting, to make weights constants
     compiled = torch.compile(network, dynamic=False, options={"freezing": is_frozen})

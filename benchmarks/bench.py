@@ -46,12 +46,12 @@ from scenes import SIZES, scene_rows
 
 RESULTS = Path(__file__).parent / "results"
 SECTIONS = ("inference", "training", "memory", "clouds", "scenes", "limits", "fused")
-EAGER = ("unfused", "eager")
+EAGER = ("unfused", "eager", "native")
 CASES = {
     "cpu": (
         Case(8, (224, 224), INFERENCE_MODES, ("eager",), 15),
         Case(1, (224, 224), EAGER, (), 30),
-        Case(1, (800, 1344), ("eager",), (), 4),
+        Case(1, (800, 1344), ("eager", "native"), (), 4),
     ),
     "cuda": (
         *(Case(batch, (224, 224), EAGER, (), 50) for batch in (1, 8)),

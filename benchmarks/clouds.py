@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from backbones import inference_form
+from backbones import form_of
 from timing import Run, free_memory, summary, take_turns
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -55,7 +55,7 @@ def cloud_rows(num_clouds: int, num_points: int, turns: int, device: torch.devic
 
 def inference_step(network: nn.Module, points: PointSet) -> Run:
     """Return a forward pass of the form that a user would run."""
-    form = inference_form(network)
+    form = form_of(network, "eager")
     return lambda: form(points)
 
 

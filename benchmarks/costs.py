@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
-from backbones import DTYPES, Size, inference_form, is_ours, make_network
+from backbones import DTYPES, Size, form_of, is_ours, make_network
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,7 +26,7 @@ def network_costs(name: str, size: Size) -> dict[str, Any]:
     network = make_network(name, size).eval()
     row = {"network": name, "height": size[0], "width": size[1], "parameters": _num_parameters(network)}
     row["gflops"] = operations(network, torch.zeros(1, 3, *size)) / 1e9
-    form = inference_form(network)
+    form = form_of(network, "eager")
     row["inference_gflops"] = operations(form, torch.zeros(1, 3, *size)) / 1e9 if is_ours(name) else row["gflops"]
     for dtype in DTYPES:
         images = torch.zeros(1, 3, *size, dtype=getattr(torch, dtype))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from backbones import Run, Size, inference_form, inference_run, is_ours, make_network, modes_of, own_size, training_run
+from backbones import Run, Size, form_of, inference_run, is_ours, make_network, modes_of, own_size, training_run
 from timing import free_memory, now, summary, take_turns
 from torch import nn
 
@@ -35,15 +35,13 @@ class Case:
 
 
 def inference_rows(case: Case, dtype: str, names: Sequence[str], device: torch.device) -> list[Row]:
-    """Time all networks in all modes of a case; ours in the fused form, and as it is where the mode is "unfused"."""
+    """Time all networks in all modes of a case; a mode that cannot run here leaves a row that says why."""
     images = torch.randn(case.batch, 3, *case.size, device=device, dtype=getattr(torch, dtype))
 
     def prepared(name: str) -> Iterator[tuple[str, Callable[[], Run]]]:
         network = make_network(name, case.size).eval().to(device, images.dtype)
-        form = inference_form(network)
-        for mode in modes_of(name, case.inference):
-            chosen = network if mode == "unfused" else form
-            yield mode, lambda mode=mode, chosen=chosen: inference_run(chosen, mode, images)
+        for mode in modes_of(name, case.inference, images):
+            yield mode, lambda mode=mode: inference_run(form_of(network, mode), mode, images)
 
     with torch.no_grad():
         return _rows(case, dtype, names, prepared, case.turns, device)
@@ -96,7 +94,7 @@ def paper_rows(names: Sequence[str], batch: int, iterations: int, device: torch.
         side = own_size(name)
         images = torch.randn(batch, 3, side, side, device=device)
         network = make_network(name, (side, side)).eval().to(device)
-        forms = {"unfused": network, "eager": inference_form(network)} if is_ours(name) else {"eager": network}
+        forms = {mode: form_of(network, mode) for mode in (("unfused", "eager") if is_ours(name) else ("eager",))}
         for mode, form in forms.items():
             seconds = _mean_seconds(form, images, iterations)
             row = {"network": name, "mode": mode, "height": side, "width": side, "batch": batch, "dtype": "float32"}

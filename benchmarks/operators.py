@@ -20,11 +20,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from backbones import DTYPES, INFERENCE_MODES, Run, inference_form, inference_run, make_network
+from backbones import DTYPES, INFERENCE_MODES, Run, form_of, inference_run, make_network
 from costs import operations
 from torch.profiler import ProfilerActivity, profile
 
-PRODUCTS = ("linear", "mm", "convolution")
+PRODUCTS = ("linear", "mm", "convolution", "native_stage")
 FEWEST = 0.01  # share below which an operator joins the rest
 
 
@@ -34,13 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = torch.randn(options.batch, 3, options.size, options.size, dtype=getattr(torch, options.dtype))
     size = (options.size, options.size)
     network = make_network(options.network, size).eval().to(images.dtype)
-    network = network if options.mode == "unfused" else inference_form(network)
     with torch.no_grad(), torch._inductor.config.patch({"cpp.enable_kernel_profile": True}):
-        run = inference_run(network, options.mode, images)
+        run = inference_run(form_of(network, options.mode), options.mode, images)
         times = operator_times(run, options.runs)
     print(f"{options.network}, {options.dtype}, {options.mode}, batch {options.batch}, {options.size} x {options.size}")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
-    print(table(times, options.batch * operations(network, images[:1])))
+    print(table(times, options.batch * operations(form_of(network, "eager"), images[:1])))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +14,19 @@ from pointcoc.geometry import NetworkPlan
 from pointcoc.geometry.plan import make_grid_plan
 from pointcoc.geometry.sizes import ceil_div
 from pointcoc.geometry.tiles import Tiles, make_tiles
-from pointcoc.models.config import check_tensor, stage_numbers
+from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.fused_block import FusedBlock
+from pointcoc.nn.native_blocks import NativeBlocks
 from pointcoc.nn.norm import SetNorm, normalize_equal
 from pointcoc.nn.reducer import LatticeReducer, convolve_windows
+from pointcoc.ops.native_library import native_library
 from pointcoc.pointset import PointSet, check_images, pixel_coordinates
 
 if TYPE_CHECKING:
     from pointcoc.models.network import ContextClusterNet
 
+Kernels = Literal["torch", "native"]
 MOST_SIZES = 32  # image sizes whose constants are kept
 
 
@@ -54,24 +57,31 @@ class FusedNet(nn.Module):
     What depends on the size of the images is kept from their first call outside a compiled graph; a graph that sees a
     size first computes it inside. So call the module once before compiling it.
 
+    With `kernels="native"` the stages of equal tiles run as one operator each, compiled from C++ on the machine, which
+    keeps what lies between the layers of a block in the processor's cache. It takes bfloat16 on a CPU.
+
     Args:
         net: the network to fold, in evaluation mode; it is not changed.
+        kernels: "torch", or "native" (see `ContextClusterNet.fuse`).
 
     Shapes:
         Input: as for `ContextClusterNet`.
         Output: logits (B, num_classes).
 
     Raises:
-        ValueError: if `net` is in training mode.
+        ValueError: if `net` is in training mode, or `kernels` is unknown or not for this network.
+        RuntimeError: if the native kernels cannot run here; the message says why.
     """
 
-    def __init__(self, net: ContextClusterNet):
+    def __init__(self, net: ContextClusterNet, kernels: Kernels = "torch"):
         super().__init__()
         if net.training:
             raise ValueError("the network is in training mode; call eval() before fuse()")
-        self.config = net.config
+        _check_kernels(kernels, net.config)
+        self.config, self.kernels = net.config, kernels
         self.network = _fold(net)
         self._constants: dict[tuple[int, int], SizeConstants] = {}
+        self._native: dict[int, NativeBlocks] = {}
         self.register_load_state_dict_post_hook(_forget)
         self.eval()
 
@@ -178,9 +188,16 @@ class FusedNet(nn.Module):
 
     def _by_tiles(self, maps: Tensor, s: int, tiles: Tiles) -> Tensor:
         x = tiles.enter(maps)
+        if self.kernels == "native":
+            return tiles.leave(self._native_blocks(s)(x, tiles, maps.shape[0]))
         for block in self._blocks(s):
             x = block.by_tiles(x, tiles, maps.shape[0])
         return tiles.leave(x)
+
+    def _native_blocks(self, s: int) -> NativeBlocks:
+        if s not in self._native:
+            self._native[s] = NativeBlocks(self._blocks(s))
+        return self._native[s]
 
     def _by_plan(self, maps: Tensor, s: int, images: Tensor) -> Tensor:
         """Run a stage by the operations of the network, for regions of any kind."""
@@ -219,18 +236,34 @@ class FusedNet(nn.Module):
         for s, stage in enumerate(self.config.geometry):
             grid = (ceil_div(grid[0], stage.stride), ceil_div(grid[1], stage.stride))
             made = make_tiles(grid, stage, weight.device, torch.promote_types(weight.dtype, torch.float32))
-            fits = made is not None and self._blocks(s)[0].prefers_tiles(made.num_centers)
-            tiles.append(made if fits else None)
+            tiles.append(made if made is not None and self._runs_tiles(s, made) else None)
         return SizeConstants(coordinates.contiguous(), tuple(tiles))
 
+    def _runs_tiles(self, s: int, tiles: Tiles) -> bool:
+        return self.kernels == "native" or self._blocks(s)[0].prefers_tiles(tiles.num_centers)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedNet:
-        self._constants.clear()  # they follow the dtype and the device of the weights
+        _forget(self, None)  # constants follow the dtype and the device of the weights
         return super()._apply(fn, recurse)
 
 
 def _forget(module: FusedNet, _: Any) -> None:
-    """Constants hold a part of the first reducer; new weights make others."""
+    """Constants hold a part of the first reducer, native blocks copies of all weights; new weights make others."""
     module._constants.clear()
+    module._native.clear()
+
+
+def _check_kernels(kernels: str, config: NetworkConfig) -> None:
+    if kernels not in ("torch", "native"):
+        raise ValueError(f"unknown kernels {kernels!r}; choose from torch, native")
+    if kernels == "torch":
+        return
+    if config.anchors != "lattice" or config.pos_dim != 2:
+        raise ValueError("native kernels are for images; this network takes clouds: use kernels='torch'")
+    if config.assignment != "hard" or config.iterations != 1 or config.backend != "auto":
+        given = f"assignment={config.assignment!r}, iterations={config.iterations}, backend={config.backend!r}"
+        raise ValueError(f"native kernels need assignment='hard', iterations=1 and backend='auto', got {given}")
+    native_library()
 
 
 def _fold(net: ContextClusterNet) -> ContextClusterNet:

@@ -14,7 +14,7 @@ from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segme
 from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
 from pointcoc.models.clusters import StageClusters, stage_clusters
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
-from pointcoc.models.fused_network import FusedNet
+from pointcoc.models.fused_network import FusedNet, Kernels
 from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
@@ -188,13 +188,21 @@ class ContextClusterNet(nn.Module, HubMixin):
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
         return make_plan(self._points(input), self.config.geometry)
 
-    def fuse(self) -> FusedNet:
+    def fuse(self, kernels: Kernels = "torch") -> FusedNet:
         """Return the inference form: an equivalent network with constants folded, which cannot be trained.
 
+        Args:
+            kernels: "torch" runs on any device in any dtype. "native" is for tensors of images in bfloat16 on CPUs with
+                AVX-512 and its bfloat16 products, and returns a network in bfloat16: a C++ compiler makes it once, in
+                seconds, and keeps it in $POINTCOC_HOME or ~/.cache/pointcoc. Other input of such a network (points,
+                images of several sizes, sizes whose regions differ) runs through torch's operations as before.
+
         Raises:
-            ValueError: if the network is in training mode.
+            ValueError: if the network is in training mode, or `kernels` is unknown or not for this network.
+            RuntimeError: if the native kernels cannot run here; the message says why.
         """
-        return FusedNet(self)
+        fused = FusedNet(self, kernels)
+        return fused.to(torch.bfloat16) if kernels == "native" else fused
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""

@@ -44,14 +44,14 @@ class FusedBlock(nn.Module):
     def forward(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Map rows (N, C) in region order as `ClusterBlock` does, on regions of any kind."""
         normal = normalize(x, sets, self.eps1)
-        y, assignment = cluster_layer(normal, regions, self._weights(), self.heads, self.options, self.backend)
+        y, assignment = cluster_layer(normal, regions, self.weights(), self.heads, self.options, self.backend)
         x = x + y
         return x + self._pointwise(normalize(x, sets, self.eps2)), assignment
 
     def by_tiles(self, x: Tensor, tiles: Tiles, num_sets: int) -> Tensor:
         """Map tiles (R, n, C) to tiles (R, n, C); only where `prefers_tiles`."""
         normal = normalize_equal(x.view(num_sets, -1, x.shape[-1]), self.eps1).view_as(x)
-        x = x + center_side(normal, tiles.proposals, self._weights(), self.heads, self.options.normalizer)[0]
+        x = x + center_side(normal, tiles.proposals, self.weights(), self.heads, self.options.normalizer)[0]
         return x + self._pointwise(normalize_equal(x.view(num_sets, -1, x.shape[-1]), self.eps2).view_as(x))
 
     def prefers_tiles(self, num_centers: int) -> bool:
@@ -63,7 +63,8 @@ class FusedBlock(nn.Module):
         dim, head_dim = self.proj.out_features, self.proj.in_features // self.heads
         return self.backend == "auto" and prefers_center_side(self.options, num_centers, dim, head_dim)
 
-    def _weights(self) -> ClusterWeights:
+    def weights(self) -> ClusterWeights:
+        """Return the parameters of the cluster layer."""
         fv, proj = self.fv, self.proj
         return ClusterWeights(fv.weight, fv.bias, proj.weight, proj.bias, self.alpha, self.beta)
 

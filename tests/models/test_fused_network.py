@@ -13,6 +13,7 @@ from torch import Tensor
 from pointcoc import PRESETS, ContextClusterNet, image_to_points
 from pointcoc.models import FusedNet
 from pointcoc.models.fused_network import MOST_SIZES
+from pointcoc.ops.native_library import why_not_native
 
 LATTICE_PRESETS = [name for name, config in PRESETS.items() if config.anchors == "lattice"]
 SMALL_PRESETS = ("coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_nano")
@@ -239,3 +240,69 @@ def test_a_size_is_compiled_once() -> None:
         for size in ((24, 24), (16, 20), (24, 24), (16, 20)):
             assert_equal(compiled(batch(size)), fused(batch(size)))
     assert counter.frame_count == 2
+
+
+needs_native = pytest.mark.skipif(why_not_native() is not None, reason=str(why_not_native()))
+
+
+@needs_native
+@pytest.mark.parametrize("name", ["coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small"])
+def test_native_kernels_are_as_near_as_torch_in_bfloat16(name: str) -> None:
+    net, images = order_one_network(name, torch.float32, num_classes=10), batch((224, 224)).float()
+    with torch.inference_mode():
+        expected = net(images)
+        error, own = (
+            float((one(images.to(torch.bfloat16)).float() - expected).norm())
+            for one in (net.fuse().to(torch.bfloat16), net.fuse(kernels="native"))
+        )
+    assert own < 1.5 * error
+    assert error < 0.1 * float(expected.norm())
+
+
+@needs_native
+def test_native_kernels_take_other_input_through_torch() -> None:
+    net = nano().float()
+    native, half = net.fuse(kernels="native"), net.fuse().to(torch.bfloat16)
+    points = image_to_points(batch((24, 32)).to(torch.bfloat16), mask=torch.rand(2, 24, 32) > 0.2)
+    with torch.inference_mode():
+        for given in (points, [image.to(torch.bfloat16) for image in random_images((20, 31), (32, 32))]):
+            assert torch.equal(native(given), half(given))
+
+
+@needs_native
+def test_native_weights_follow_new_weights() -> None:
+    one, other = nano().float(), order_one_network("coc_nano", torch.float32)
+    with torch.no_grad():
+        other.stages[0][0].mlp.fc2.weight.mul_(2)
+    native, images = one.fuse(kernels="native"), batch((32, 32)).to(torch.bfloat16)
+    with torch.inference_mode():
+        native(images)
+        native.load_state_dict(other.fuse().to(torch.bfloat16).state_dict())
+        assert torch.equal(native(images), other.fuse(kernels="native")(images))
+        assert torch.equal(copy.deepcopy(native)(images), native(images))
+
+
+@needs_native
+def test_native_kernels_in_one_graph() -> None:
+    native, images = nano().float().fuse(kernels="native"), batch((32, 32)).to(torch.bfloat16)
+    with torch.no_grad():
+        expected = native(images)
+        assert torch.equal(torch.compile(native, fullgraph=True, backend="aot_eager")(images), expected)
+
+
+@needs_native
+def test_native_kernels_in_another_dtype_raise() -> None:
+    native = nano().fuse(kernels="native").float()
+    with pytest.raises(ValueError, match="native kernels take bfloat16 weights on the CPU, got float32 on cpu"):
+        native(batch((32, 32)).float())
+
+
+def test_kernels_that_cannot_serve_raise() -> None:
+    with pytest.raises(ValueError, match="unknown kernels 'fast'; choose from torch, native"):
+        nano().fuse(kernels="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="native kernels are for images; this network takes clouds"):
+        order_one_network("coc_points_small").fuse(kernels="native")
+    with pytest.raises(
+        ValueError, match="need assignment='hard', iterations=1 and backend='auto', got assignment='soft'"
+    ):
+        nano(assignment="soft").fuse(kernels="native")
