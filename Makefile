@@ -26,6 +26,7 @@ faults: $(VENV)/train.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror pointcoc/ops/native/*
 	$(BIN)/mypy
 
 # BENCH='--quick', '--paper' or other options of benchmarks/bench.py. The profiler reports its own steps below level 99.

@@ -1,4 +1,4 @@
-"""The compiled library of native_stage.cpp: built once on the machine that runs it, kept in the user's cache."""
+"""The compiled library of native/: built once on the machine that runs it, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("native_stage.cpp")
+SOURCES = Path(__file__).with_name("native")
 COMPILERS = ("g++", "c++", "clang++")
 INSTRUCTIONS = ("-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-w", *INSTRUCTIONS)
@@ -69,7 +69,8 @@ def _compiler() -> str | None:
 def _library_path(compiler: str) -> Path:
     """A file name that changes with all that the library is made of, in $POINTCOC_HOME or ~/.cache/pointcoc."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, text=True).stdout
-    key = hashlib.sha256("\n".join((SOURCE.read_text(), compiler, version, *FLAGS)).encode()).hexdigest()[:16]
+    sources = (path.read_text() for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cpp"))
+    key = hashlib.sha256("\n".join((*sources, compiler, version, *FLAGS)).encode()).hexdigest()[:16]
     home = os.environ.get("POINTCOC_HOME")
     return (Path(home) if home else Path.home() / ".cache" / "pointcoc") / "native" / f"stage-{key}.so"
 
@@ -79,7 +80,7 @@ def _build(compiler: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(built)]
+        command = [compiler, *FLAGS, str(SOURCES / "stage.cpp"), "-o", str(built)]
         subprocess.run(command, capture_output=True, check=True, text=True)
         os.replace(built, path)
 

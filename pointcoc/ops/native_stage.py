@@ -1,4 +1,4 @@
-"""All blocks of a stage as one operator in bfloat16 on CPUs; native_stage.cpp computes it."""
+"""All blocks of a stage as one operator in bfloat16 on CPUs; native/ computes it."""
 
 from __future__ import annotations
 

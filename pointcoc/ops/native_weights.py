@@ -1,4 +1,4 @@
-"""The layout in which native_stage.cpp reads weights: that of its loops, so that it reads them in a row."""
+"""The layout in which native/ reads weights: that of its loops, so that it reads them in a row."""
 
 from __future__ import annotations
 
