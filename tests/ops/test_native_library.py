@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from pointcoc.ops import native_library as module
 from pointcoc.ops.native_library import native_library, why_not_native
@@ -19,29 +18,29 @@ def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     module._load.cache_clear()
 
 
-def able(monkeypatch: pytest.MonkeyPatch) -> None:
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str = "avx512f avx512_bf16") -> None:
     """As on a machine that has all that it takes, but for what a test takes away."""
     monkeypatch.setattr(module.platform, "system", lambda: "Linux")
     monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags} sse4_2\n")
+    monkeypatch.setattr(module, "CPU_FLAGS", tmp_path / "cpuinfo")
 
 
-def test_another_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    able(monkeypatch)
+def test_another_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    able(monkeypatch, tmp_path)
     monkeypatch.setattr(module.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(module.platform, "machine", lambda: "arm64")
     assert why_not_native() == "native kernels are for Linux on x86_64, this is Darwin on arm64"
 
 
-def test_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    able(monkeypatch)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+def test_another_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    able(monkeypatch, tmp_path, "avx2")
     with pytest.raises(RuntimeError, match=r"need a processor with AVX-512 and its bfloat16 products \(avx512_bf16\)"):
         native_library()
 
 
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    able(monkeypatch)
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    able(monkeypatch, tmp_path)
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RuntimeError, match=r"need a C\+\+ compiler, none of g\+\+, c\+\+, clang\+\+ is installed"):
@@ -49,7 +48,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    able(monkeypatch)
+    able(monkeypatch, tmp_path)
     broken = tmp_path / "broken"
     broken.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "unknown option -mavx512bf16" >&2\nexit 1\n')
     broken.chmod(0o755)
@@ -59,7 +58,7 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    able(monkeypatch)
+    able(monkeypatch, tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "file"))
     reason = why_not_native()
