@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).with_name("native")
 CPU_FLAGS = Path("/proc/cpuinfo")
-COMPILERS = ("g++", "c++", "clang++")
+COMPILERS = ("g++", "c++")
 INSTRUCTIONS = ("-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-w", *INSTRUCTIONS)
 

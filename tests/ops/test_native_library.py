@@ -43,7 +43,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     able(monkeypatch, tmp_path)
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(RuntimeError, match=r"need a C\+\+ compiler, none of g\+\+, c\+\+, clang\+\+ is installed"):
+    with pytest.raises(RuntimeError, match=r"need a C\+\+ compiler, none of g\+\+, c\+\+ is installed"):
         native_library()
 
 
