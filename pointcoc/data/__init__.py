@@ -7,6 +7,7 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
+from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.splits import split_validation
 
@@ -19,6 +20,7 @@ __all__ = [
     "MaskFolder",
     "PlainMask",
     "RandomMask",
+    "ScanObjectNN",
     "collate_sets",
     "digits",
     "image_folder",

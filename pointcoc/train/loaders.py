@@ -57,6 +57,19 @@ def make_loaders(
     )
 
 
+def make_test_loader(
+    test_set: Any, settings: Settings, *, collate_fn: Callable[[Sequence[Any]], Any] | None = None
+) -> DataLoader:
+    """Make the loader of a test set alone, as `make_loaders` makes it.
+
+    Args:
+        test_set: map-style data set.
+        settings: `batch_size`, `workers` and `smoke` are read.
+        collate_fn: see `make_loaders`.
+    """
+    return _loader(test_set, None, settings, collate_fn)
+
+
 def _split(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     if settings.val_fraction == 0:
         return torch.arange(len(labels)), torch.arange(0)
