@@ -128,7 +128,7 @@ def test_the_test_set_is_read_once_and_last(images: Path, tmp_path: Path, monkey
         ("imagenet", ["--data", "nowhere"], "must be an existing folder, but nothing lies at nowhere"),
         ("imagenet", ["--preset", "coc_nono"], "unknown preset 'coc_nono'; choose from coc_tiny"),
         ("imagenet", ["--data", "x", "--form", "ink"], "form must be 'image' for --data, got 'ink'"),
-        ("imagenet", ["--rand-augment", "rand-m9"], "rand_augment and erasing have no effect on digits"),
+        ("imagenet", ["--rand-augment", "rand-m9"], "rand_augment has no effect on digits"),
         ("imagenet", ["--form", "ink", "--mixup", "0.8"], "unless the input is an image tensor, got PointSet"),
         ("imagenet", ["--resume", "must"], "nothing to resume"),
         ("imagenet", ["--optimizer", "adamx"], "unknown optimizer 'adamx'"),

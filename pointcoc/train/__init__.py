@@ -3,7 +3,7 @@
 from pointcoc.train.checkpoint import load_weights, save_weights
 from pointcoc.train.command import run_command
 from pointcoc.train.labels import check_labels
-from pointcoc.train.loaders import Loaders, make_loaders, make_test_loader
+from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit
 from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
 from pointcoc.train.settings import Settings
@@ -22,6 +22,7 @@ __all__ = [
     "load_weights",
     "make_loaders",
     "make_network",
+    "make_stream_loader",
     "make_test_loader",
     "measure",
     "over_seeds",
