@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pointcoc import ContextClusterNet, PointSet, image_to_points
-from pointcoc.train import evaluate, fit
+from pointcoc.train import evaluate, fit, make_network
 from pointcoc.viz import draw_clusters
 
 PICTURE = Path("demo_clusters.png")
@@ -59,7 +59,7 @@ def learn(name: str, settings: ImageSettings | CloudSettings) -> Learned:
         loaders, num_classes, in_channels = digit_loaders(settings)
     else:
         (loaders, num_classes), in_channels = cloud_loaders(settings), 3
-    net = ContextClusterNet.from_preset(settings.preset, num_classes=num_classes, in_channels=in_channels)
+    net = make_network(settings, num_classes, in_channels=in_channels)
     start = time.perf_counter()
     fit(net, loaders.train, None, settings)
     return Learned(name=name, net=net.eval(), test=loaders.test, seconds=time.perf_counter() - start)

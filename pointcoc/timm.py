@@ -53,7 +53,7 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: ContextClusterMod
         state = rename_official(state)
     first = state.get(f"{FIRST}.weight")
     if first is not None and first.ndim == 4:
-        state[f"{FIRST}.weight"] = adapt_in_channels(first, model.in_chans)
+        state[f"{FIRST}.weight"] = adapt_in_channels(first, model.in_chans, model.config.coordinate_dim)
     head = {name: state.pop(name) for name in list(state) if name.startswith(f"{CLASSIFIER}.")}
     _check_classes(head, model.pretrained_cfg["num_classes"])
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -7,7 +7,9 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
+from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.shapes import shapes, write_shapes
+from pointcoc.data.sources import HubImages, ShardImages
 from pointcoc.data.splits import split_validation
 
 __all__ = [
@@ -16,9 +18,12 @@ __all__ = [
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
+    "HubImages",
     "MaskFolder",
     "PlainMask",
     "RandomMask",
+    "ScanObjectNN",
+    "ShardImages",
     "collate_sets",
     "digits",
     "image_folder",

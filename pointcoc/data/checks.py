@@ -1,4 +1,4 @@
-"""Argument checks shared by the data sets, and the door to the packages of the extra `train`."""
+"""Argument checks shared by the data sets, and the door to the packages of extras."""
 
 from __future__ import annotations
 
@@ -61,10 +61,20 @@ def check_folder(argument: str, folder: str | Path) -> Path:
 
 
 def import_train_extra(module: str) -> Any:
-    """Import a module of a package that comes with the extra `train`.
+    """Import a module of a package that comes with the extra `train`; see `import_extra`.
 
     Args:
         module: dotted name of the module.
+    """
+    return import_extra(module, "train")
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Import a module of a package that comes with an extra.
+
+    Args:
+        module: dotted name of the module.
+        extra: name of the extra.
 
     Returns:
         The module.
@@ -78,4 +88,4 @@ def import_train_extra(module: str) -> Any:
         package = module.partition(".")[0]
         if error.name != package:  # the package is there and lacks something of its own
             raise
-        raise ImportError(f"this data set needs {package}; install it with: pip install 'pointcoc[train]'") from error
+        raise ImportError(f"this data set needs {package}; install it with: pip install 'pointcoc[{extra}]'") from error

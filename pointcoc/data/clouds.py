@@ -61,8 +61,19 @@ class HDF5Clouds(Dataset):
         if num_points is not None:
             check_count("num_points", num_points)
         root = check_folder("folder", folder)
-        self.classes = _read_class_names(root / "shape_names.txt")
-        files = _find_files(root, split)
+        classes = _read_class_names(root / "shape_names.txt")
+        self._read(_find_files(root, split), classes, num_points, transform, max_bad)
+
+    def _read(
+        self,
+        files: list[Path],
+        classes: tuple[str, ...],
+        num_points: int | None,
+        transform: Callable[[Data], Data] | None,
+        max_bad: int,
+    ) -> None:
+        """Fill the data set from files with the datasets data and label; what else they hold is not read."""
+        self.classes = classes
         self.left_out: list[str] = []
         parts = []
         for file in files:
@@ -200,7 +211,7 @@ def _labels_fault(path: Path, labels: np.ndarray, num_classes: int) -> tuple[np.
     """Mask of the labels that are no class, and the sentence that says so."""
     is_bad = (labels < 0) | (labels >= num_classes)
     return is_bad, (
-        f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of shape_names.txt; "
+        f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of the data set; "
         f"row {is_bad.argmax()} holds {labels[is_bad.argmax()]} ({is_bad.sum()} such rows)"
     )
 

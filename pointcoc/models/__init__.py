@@ -9,6 +9,7 @@ from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
 from pointcoc.models.presets import PRESETS, preset
+from pointcoc.models.transfer import Transfer, copy_stages, open_network, with_stages_of
 
 __all__ = [
     "PRESETS",
@@ -22,7 +23,11 @@ __all__ = [
     "StageClusters",
     "StageMaps",
     "TimmMaps",
+    "Transfer",
     "WeightsInfo",
+    "copy_stages",
     "dense_backbone",
+    "open_network",
     "preset",
+    "with_stages_of",
 ]

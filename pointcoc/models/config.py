@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from pointcoc.geometry.plan import StageGeometry
+from pointcoc.nn.coordinates import COORDINATES
 from pointcoc.nn.reducer import POOLS
 from pointcoc.ops import BACKENDS, ClusterOptions
 
@@ -35,6 +36,10 @@ class NetworkConfig:
         num_classes: outputs of the classifier; 0 for none.
         in_channels: channels of an image, or features of a point of a cloud. Images get two more, their coordinates.
         pos_dim: axes of the coordinates.
+        coordinates: how the coordinates of images are told to the first reducer: as the paper's "numbers", or as
+            "fourier", sines and cosines of rising frequency in their place (see `fourier_features`). Weights depend on
+            it. Not for clouds.
+        frequencies: of "fourier"; each makes two features an axis. Not read for "numbers".
         anchors: "lattice" reduces lattices by strided windows, "fps" any set by farthest points and their nearest,
             "voxel" any set by one point per occupied cubic cell and its nearest, for sets too large for "fps".
         pool: how anchors of clouds join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
@@ -71,6 +76,8 @@ class NetworkConfig:
     num_classes: int = 1000
     in_channels: int = 3
     pos_dim: int = 2
+    coordinates: str = "numbers"
+    frequencies: int = 4
     anchors: str = "lattice"
     pool: str = "max"
     depths: tuple[int, ...] = (3, 4, 5, 2)
@@ -112,6 +119,13 @@ class NetworkConfig:
     def input_dim(self) -> int:
         """Features of an input point; those of images include their coordinates."""
         return self.in_channels + (self.pos_dim if self.anchors == "lattice" else 0)
+
+    @property
+    def coordinate_dim(self) -> int:
+        """Features that tell the first reducer of an image where a point is; 0 for clouds, which have offsets."""
+        if self.anchors != "lattice":
+            return 0
+        return self.pos_dim * (1 if self.coordinates == "numbers" else 2 * self.frequencies)
 
     @property
     def options(self) -> ClusterOptions:
@@ -192,6 +206,7 @@ def check_tensor(input: Tensor, config: NetworkConfig) -> None:
 
 def _check(config: NetworkConfig) -> None:
     _check_choice("anchors", config.anchors, ANCHORS)
+    _check_choice("coordinates", config.coordinates, COORDINATES)
     _check_choice("pool", config.pool, POOLS)
     _check_choice("partition", config.partition, PARTITIONS)
     _check_choice("proposals", config.proposals, PROPOSALS)
@@ -209,6 +224,9 @@ def _check(config: NetworkConfig) -> None:
         "center_neighbors",
     ):
         check_positive(name, getattr(config, name))
+    check_positive("frequencies", (config.frequencies,))
+    if config.coordinates != "numbers" and config.anchors != "lattice":
+        raise ValueError(f"coordinates {config.coordinates!r} needs anchors 'lattice', got {config.anchors!r}")
     if any(ratio <= 0 for ratio in config.mlp_ratios):
         raise ValueError(f"mlp_ratios must be positive, got {config.mlp_ratios}")
     for name in ("drop_path", "dropout"):

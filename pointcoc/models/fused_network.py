@@ -16,6 +16,7 @@ from pointcoc.geometry.sizes import ceil_div
 from pointcoc.geometry.tiles import Tiles, make_tiles
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
 from pointcoc.nn.block import ClusterBlock
+from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.fused_block import FusedBlock
 from pointcoc.nn.native_blocks import NativeBlocks
 from pointcoc.nn.norm import SetNorm, normalize_equal
@@ -49,7 +50,7 @@ class FusedNet(nn.Module):
     `ContextClusterNet.fuse` makes it. It holds folded copies of the weights, so later changes of the network do not
     reach it, and it cannot be trained. `to(torch.bfloat16)` works; similarities are computed in float32 or better.
 
-    A tensor of images takes the short way: two coordinate channels of every pixel are a constant of the size, and
+    A tensor of images takes the short way: the coordinate channels of every pixel are a constant of the size, and
     where the regions of a stage are equal tiles its blocks run by `FusedBlock.by_tiles`. All other input (points with
     holes, images of several sizes, clouds) and all other options go through the operations of the network itself, with
     folded weights.
@@ -230,7 +231,8 @@ class FusedNet(nn.Module):
     def _make_constants(self, height: int, width: int) -> SizeConstants:
         reducer = self._reducer(0)
         weight, bias = reducer.weight[:, self.config.in_channels :], reducer.bias
-        pixels = pixel_coordinates((height, width), weight.device, weight.dtype).movedim(-1, 0)[None]
+        numbers = pixel_coordinates((height, width), weight.device, weight.dtype)
+        pixels = encode_coordinates(numbers, self.config.coordinates, self.config.frequencies).movedim(-1, 0)[None]
         coordinates = convolve_windows(pixels, weight, bias, reducer.stride).movedim(1, -1)
         grid, tiles = (height, width), []
         for s, stage in enumerate(self.config.geometry):

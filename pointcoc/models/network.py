@@ -20,6 +20,7 @@ from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.weights_folder import build
 from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
+from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.ops import Assignment
 from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
 
@@ -238,6 +239,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         else:
             plan.check(points)
         x = points.x if plan.order is None else points.x.index_select(0, plan.order)
+        x = self._encode(x)
         outputs, assignments = [], []
         for s, stage in enumerate(plan.stages):
             x, assigned = self.stages[s](self.reducers[s](x, stage), stage)
@@ -248,6 +250,14 @@ class ContextClusterNet(nn.Module, HubMixin):
         if self.norm is not None and len(outputs) == self.config.num_stages:  # a plan may end at an earlier stage
             last = last.with_x(self.norm(x, plan.stages[-1].sets))
         return outputs, last, assignments, plan
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Features of the input as the first reducer reads them: the coordinates of images as `coordinates` says."""
+        config = self.config
+        if config.coordinates == "numbers":
+            return x
+        places = encode_coordinates(x[:, config.in_channels :], config.coordinates, config.frequencies)
+        return torch.cat([x[:, : config.in_channels], places], dim=1)
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels and dimensions."""
@@ -267,7 +277,7 @@ class ContextClusterNet(nn.Module, HubMixin):
 
 
 def _reducer(config: NetworkConfig, s: int) -> nn.Module:
-    in_dim = config.input_dim if s == 0 else config.dims[s - 1]
+    in_dim = config.dims[s - 1] if s else config.in_channels + config.coordinate_dim
     if config.anchors == "lattice":
         return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
     return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm=s > 0)

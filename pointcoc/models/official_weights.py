@@ -85,28 +85,31 @@ def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def adapt_in_channels(weight: Tensor, in_channels: int) -> Tensor:
+def adapt_in_channels(weight: Tensor, in_channels: int, coordinate_dim: int = 2) -> Tensor:
     """Fit the weights of a first reducer to images of another number of channels; those of the coordinates stay.
 
     One channel gets the sum over the channels there were, so a gray image gives what it gives as r = g = b. More
     channels repeat them in turn, scaled as if their number had not changed. This is the rule of timm.
 
     Args:
-        weight: channels of the image, then x and y, in our order, shape (out, channels + 2, height, width).
+        weight: channels of the image, then those of the coordinates, in our order, shape (out, channels +
+            coordinate_dim, height, width).
         in_channels: channels of the new images.
+        coordinate_dim: channels of the coordinates, 2 for x and y (see `NetworkConfig.coordinate_dim`).
 
     Returns:
-        Weights of shape (out, in_channels + 2, height, width) in the same dtype; `weight` itself if nothing changes.
+        Weights of shape (out, in_channels + coordinate_dim, height, width) in the same dtype; `weight` itself if
+        nothing changes.
 
     Raises:
         ValueError: if a size is not allowed.
     """
-    if weight.ndim != 4 or weight.shape[1] < 3 or in_channels < 1:
+    if weight.ndim != 4 or weight.shape[1] <= coordinate_dim or in_channels < 1:
         raise ValueError(
-            "weight must have shape (out, channels + 2, height, width) and in_channels must be at least 1, got "
-            f"{tuple(weight.shape)} and {in_channels}"
+            f"weight must have shape (out, channels + {coordinate_dim}, height, width) and in_channels must be at "
+            f"least 1, got {tuple(weight.shape)} and {in_channels}"
         )
-    channels = weight.shape[1] - 2
+    channels = weight.shape[1] - coordinate_dim
     if channels == in_channels:
         return weight
     exact = weight.to(torch.promote_types(weight.dtype, torch.float32))

@@ -3,14 +3,16 @@
 from pointcoc.train.checkpoint import load_weights, save_weights
 from pointcoc.train.command import run_command
 from pointcoc.train.labels import check_labels
-from pointcoc.train.loaders import Loaders, make_loaders
+from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit
+from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
 
 __all__ = [
     "FitResult",
     "Loaders",
+    "RecipeSettings",
     "Settings",
     "Stopped",
     "check_labels",
@@ -19,6 +21,11 @@ __all__ = [
     "fit",
     "load_weights",
     "make_loaders",
+    "make_network",
+    "make_stream_loader",
+    "make_test_loader",
+    "measure",
+    "over_seeds",
     "run_command",
     "save_weights",
 ]

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from threading import Thread
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from pointcoc.train.items import Batch, Collate, Items, Key
-from pointcoc.train.seeds import ORDER, seeded
+from pointcoc.train.seeds import ITEM, ORDER, seeded
 
 
 class Batches:
@@ -21,7 +21,8 @@ class Batches:
     update are dealt to the processes in turn. Neither depends on the workers, nor on where the run began.
 
     A loader of a stream (an iterable data set, or one without batches) is passed on as it is, from the start of an
-    epoch only, to one process, in one part.
+    epoch only, to one process, in one part. If its data set has `set_epoch`, that is called first; what it draws then
+    follows from (seed, epoch), for the same number of workers.
 
     Args:
         loader: yields pairs (input, labels).
@@ -47,6 +48,7 @@ class Batches:
     ) -> None:
         self.loader = loader
         self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
+        self._seed = seed
         self._processes = processes
         self._accumulate = accumulate
         if self.is_stream:
@@ -71,8 +73,7 @@ class Batches:
         """
         if self.is_stream:
             assert first == 0, "a stream starts at the start of an epoch"
-            for value in self.loader:
-                yield [Batch(value, (), ())], len(value[1])
+            yield from self._stream(epoch)
             return
         self._order.start(epoch, first)
         sizes = self._order.sizes
@@ -80,6 +81,19 @@ class Batches:
         parts = iter(self._parts)
         for size in sizes:
             yield list(islice(parts, self._accumulate)), size
+
+    def _stream(self, epoch: int) -> Iterator[tuple[list[Batch], int]]:
+        """Pass a stream on; what its workers, or without them its items, draw follows from the seed and the epoch."""
+        if hasattr(self.loader.dataset, "set_epoch"):
+            self.loader.dataset.set_epoch(epoch)
+        with seeded(self._seed, ORDER, epoch):
+            values = iter(self.loader)
+        for number in count():
+            with seeded(self._seed, ITEM, epoch, number):
+                value = next(values, None)
+            if value is None:
+                return
+            yield [Batch(value, (), ())], len(value[1])
 
     def mine(self) -> Iterator[Batch]:
         """Yield the batches of this process, without augmentation that differs from pass to pass: to measure."""

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             message names the file, what it holds and what the model expects. The model is unchanged then.
     """
     tensors, notes = read_weights(path)
-    _check_config(path, notes.get("config"), _config_of(model))
+    _check_config(path, notes.get("config"), _config_of(model), _defaults_of(model))
     _check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return notes
@@ -207,9 +207,17 @@ def _config_of(model: nn.Module) -> dict[str, Any] | None:
     return json.loads(json.dumps(asdict(config)))
 
 
-def _check_config(path: str | Path, found: Any, expected: Any) -> None:
+def _defaults_of(model: nn.Module) -> dict[str, Any]:
+    """The fields of a config that have a default, with it."""
+    config = getattr(model, "config", None)
+    listed = fields(config) if is_dataclass(config) else ()
+    return {field.name: json.loads(json.dumps(field.default)) for field in listed if field.default is not MISSING}
+
+
+def _check_config(path: str | Path, found: Any, expected: Any, defaults: Mapping[str, Any]) -> None:
     if found is None or expected is None:
         return
+    found = {**defaults, **found}  # fields that came after the file was written
     names = [name for name in {**expected, **found} if name not in TRAINING_FIELDS]
     other = [name for name in names if found.get(name) != expected.get(name)]
     if other:

@@ -57,6 +57,31 @@ def make_loaders(
     )
 
 
+def make_stream_loader(stream: Any, settings: Settings) -> DataLoader:
+    """Make the loader of a stream, which has its own order: `ShardImages` and its like.
+
+    Args:
+        stream: iterable data set; if it has `set_workers`, it is told their number.
+        settings: `batch_size` and `workers` are read.
+    """
+    if hasattr(stream, "set_workers"):
+        stream.set_workers(settings.workers)
+    return DataLoader(stream, settings.batch_size, num_workers=settings.workers, pin_memory=torch.cuda.is_available())
+
+
+def make_test_loader(
+    test_set: Any, settings: Settings, *, collate_fn: Callable[[Sequence[Any]], Any] | None = None
+) -> DataLoader:
+    """Make the loader of a test set alone, as `make_loaders` makes it.
+
+    Args:
+        test_set: map-style data set.
+        settings: `batch_size`, `workers` and `smoke` are read.
+        collate_fn: see `make_loaders`.
+    """
+    return _loader(test_set, None, settings, collate_fn)
+
+
 def _split(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     if settings.val_fraction == 0:
         return torch.arange(len(labels)), torch.arange(0)

@@ -1,0 +1,207 @@
+"""Images from tar shards (WebDataset) and Hugging Face datasets, by timm's readers. Needs the extra `sources`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from pointcoc.data.checks import check_folder, import_extra, import_train_extra
+
+Transform = Callable[[Any], Any]
+
+
+class HubImages(Dataset):
+    """A split of a Hugging Face dataset: item i is (image, label), read by timm's `create_dataset("hfds/...")`.
+
+    Unlike timm's own data set it does not put another image in the place of one that cannot be read.
+
+    Args:
+        name: a folder or file that `datasets.load_dataset` reads, or a name on the hub.
+        split: name of the split, also a part of it, such as "train[:10%]".
+        transform: maps a PIL image (RGB) to a tensor (C, H, W).
+        image_key: column of the images.
+        label_key: column of the labels, integers.
+
+    Attributes:
+        labels: int64, shape (N,).
+        classes: names of the classes; their numbers where the data set has no names.
+        transform: the transform, or None; may be exchanged.
+
+    Raises:
+        ImportError: if the package datasets is not installed.
+        ValueError: if there is no such data set, split or column.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str = "train",
+        transform: Transform | None = None,
+        image_key: str = "image",
+        label_key: str = "label",
+    ) -> None:
+        datasets = import_extra("datasets", "sources")
+        create_dataset = import_train_extra("timm.data").create_dataset
+        try:
+            opened = create_dataset(f"hfds/{name}", split=split, input_key=image_key, target_key=label_key)
+            self._reader = opened.reader
+            table = self._reader.dataset.select_columns([label_key]).with_format("numpy")
+            labels = np.asarray(table[:][label_key]) if len(table) else np.empty(0)
+            if len(table) and self._reader.dataset[0][image_key] is None:
+                raise ValueError(f"there are no images in {image_key!r}")  # datasets makes the column that is asked for
+        except (datasets.exceptions.DatasetsError, OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{name} must be a data set that datasets.load_dataset reads, with the split {split!r} and the columns "
+                f"{image_key!r} and {label_key!r}: {error}"
+            ) from error
+        if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
+            raise ValueError(f"column {label_key!r} of {name} must hold integers, got {len(labels)} of {labels.dtype}")
+        self.labels = torch.from_numpy(labels.astype(np.int64))
+        names = sorted(self._reader.class_to_idx, key=self._reader.class_to_idx.get)
+        self.classes = tuple(names) or tuple(str(number) for number in range(int(self.labels.max()) + 1))
+        self.transform = transform
+        self._name = f"{name}, split {split}"
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Return an image with its label."""
+        file, label = self._reader[index]
+        with file:
+            image = Image.open(file).convert("RGB")
+        return (image if self.transform is None else self.transform(image)), int(label)
+
+    def source(self, index: int) -> str:
+        """Return the data set and the row that an item comes from."""
+        return f"{self._name}, row {index}"
+
+
+class ShardImages(IterableDataset):
+    """A split of tar shards as a stream of (image, label), read by timm's `create_dataset("wds/...")`.
+
+    Shards hold files KEY.jpg (or png, webp) and KEY.cls, the number of the class. A training split is shuffled, shards
+    and images, and has `num_samples` items an epoch, rounded up to whole batches of every worker; the order of an epoch
+    follows from `set_epoch` and the random state when it begins. Each worker reads whole shards. While training, timm
+    leaves out what cannot be read, with a warning.
+
+    Args:
+        folder: folder of the shards, with timm's _info.json if `split` is a name in it.
+        split: a name, or names of shards and their number of images: "train-{0000..0063}.tar|1281167".
+        transform: maps a PIL image (RGB) to a tensor (C, H, W).
+        is_training: shuffle, and repeat shards where that is needed for whole batches.
+        batch_size: images of a batch of the loader.
+        seed: seed of the order of the shards.
+        image_key: endings of the images, separated by semicolons; None for jpg, png and webp.
+        label_key: field of KEY.json that holds the class; None reads KEY.cls.
+        limit: images of an epoch at most, for a run of seconds.
+
+    Raises:
+        ImportError: if the package webdataset is not installed.
+        FileNotFoundError: if the folder or a shard is missing.
+        ValueError: if the split is unknown or does not tell its number of images, or there are more workers than
+            shards to train on; when a split to measure on gives fewer images than _info.json says.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str = "train",
+        transform: Transform | None = None,
+        is_training: bool = False,
+        batch_size: int = 1,
+        seed: int = 0,
+        image_key: str | None = None,
+        label_key: str | None = None,
+        limit: int | None = None,
+    ) -> None:
+        import_extra("webdataset", "sources")
+        create_dataset = import_train_extra("timm.data").create_dataset
+        self._folder = check_folder("folder", folder)
+        try:
+            self._reader = create_dataset(
+                "wds/", str(self._folder), split, is_training=is_training, batch_size=batch_size, seed=seed,
+                input_key=image_key or "jpg;png;webp", target_key=label_key,
+            ).reader  # fmt: skip
+        except (RuntimeError, KeyError, ValueError, OSError) as error:
+            raise ValueError(_unknown_split(self._folder, split, error)) from error
+        self._shards = [Path(self._folder, name) for name in self._reader.split_info.filenames]
+        self._check_shards()
+        if not self._reader.num_samples:
+            raise ValueError(_unknown_split(self._folder, split, "the number of images is missing"))
+        self._reader.num_samples = min(self._reader.num_samples, limit or self._reader.num_samples)
+        self.transform = transform
+        self.is_training = is_training
+        self._split, self._limit = split, limit
+        self._workers = 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the shards; before the pass begins."""
+        self._reader.set_epoch(epoch)
+
+    def set_workers(self, workers: int) -> None:
+        """Say how many workers the loader has, 0 for none: the length depends on it.
+
+        Raises:
+            ValueError: if some would have no shard to train on.
+        """
+        self._workers = max(1, workers)
+        if self.is_training and self._workers > len(self._shards):
+            raise ValueError(
+                f"workers must be at most {len(self._shards)}, the shards of {self._split!r} in {self._folder}, got "
+                f"{workers}"
+            )
+        self._reader.set_loader_cfg(num_workers=workers)
+
+    def __len__(self) -> int:
+        """Return the images of an epoch, in whole batches of every worker; to measure, at most so many."""
+        if self.is_training:
+            return len(self._reader)
+        batch_size = self._reader.batch_size
+        return (self._reader.num_samples // batch_size + self._workers) * batch_size
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Begin a pass, in a worker over its shards."""
+        reader = copy.copy(self._reader)
+        reader.ds, reader.worker_info = None, None  # timm keeps the state of shuffling from pass to pass
+        reader.worker_seed = int(torch.randint(2**31, ()))
+        return self._items(reader)
+
+    def _items(self, reader: Any) -> Iterator[tuple[Any, int]]:
+        count = 0
+        for image, label in islice(reader, None if self.is_training else self._limit):
+            count += 1
+            yield (image if self.transform is None else self.transform(image)), label
+        if not self.is_training and self._limit is None:
+            self._check_count(count)
+
+    def _check_shards(self) -> None:
+        for shard in self._shards:
+            if "://" not in str(shard) and not shard.is_file():
+                raise FileNotFoundError(f"shard {shard} is missing")
+
+    def _check_count(self, count: int) -> None:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        expected = sum(self._reader.split_info.shard_lengths[first::step])
+        if count < expected:
+            raise ValueError(
+                f"{expected - count} of {expected} images of {self._split!r} in {self._folder} cannot be read, and a "
+                "network is measured on all; timm's warnings say why"
+            )
+
+
+def _unknown_split(folder: Path, split: str, error: object) -> str:
+    return (
+        f"split must be a name in _info.json of {folder}, or shards with their number of images like "
+        f"train-{{0000..0063}}.tar|1281167, got {split!r} ({error})"
+    )

@@ -1,0 +1,173 @@
+"""Opening a network by its file, and starting one from the stages of another: images to clouds, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from pointcoc.models.card import changed
+from pointcoc.models.checkpoint_file import first_line, load_checkpoint
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.presets import PRESETS
+from pointcoc.models.weights_folder import CONFIG, build, override
+
+# What the parameters of the stages, and the meaning of these, depend on; nothing of it knows images or clouds.
+STAGE_FIELDS = ("depths", "dims", "heads", "head_dims", "mlp_ratios", "normalizer", "assignment", "iterations")
+ALWAYS_NEW = ("reducers.0", "head")
+RUN_WEIGHTS = "best.safetensors"  # what `pointcoc.train.fit` leaves in the folder of a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What `copy_stages` did, part by part; its text is one sentence.
+
+    Args:
+        copied: parts that have the values of the source now, such as "stages.0" or "norm".
+        kept: parts that stayed as they were.
+        num_copied: parameters of the first.
+        num_kept: parameters of the second.
+    """
+
+    copied: tuple[str, ...]
+    kept: tuple[str, ...]
+    num_copied: int
+    num_kept: int
+
+    def __str__(self) -> str:
+        return (
+            f"copied {', '.join(self.copied)} ({self.num_copied:,} parameters); "
+            f"new are {', '.join(self.kept)} ({self.num_kept:,} parameters)"
+        )
+
+
+def copy_stages(net: ContextClusterNet, source: ContextClusterNet) -> Transfer:
+    """Copy what a network knows of clusters into another one, which may read clouds where the source reads images.
+
+    All stages are copied, and the norms of their outputs and the later reducers where both networks have them in the
+    same shape: reducers of a lattice and of a cloud differ. The first reducer and the classifier stay as they are.
+
+    Args:
+        net: network that receives; in its own dtype, on its own device.
+        source: network that gives.
+
+    Returns:
+        The parts that were copied and those that were not.
+
+    Raises:
+        ValueError: if the stages differ in size or in how they cluster; the message holds all differences, and `net`
+            is as it was. `with_stages_of` makes a configuration that fits.
+    """
+    _check_stages(net.config, source.config)
+    ours, theirs = net.state_dict(), source.state_dict()
+    parts = _parts(ours)
+    copied = [part for part, names in parts.items() if part not in ALWAYS_NEW and _fits(names, ours, theirs)]
+    with torch.no_grad():
+        for name in (name for part in copied for name in parts[part]):
+            ours[name].copy_(theirs[name])
+    net.weights_info = replace(changed(source.weights_info), transform=None)
+    kept = [part for part in parts if part not in copied]
+    return Transfer(copied=tuple(copied), kept=tuple(kept), num_copied=_count(net, copied), num_kept=_count(net, kept))
+
+
+def with_stages_of(config: NetworkConfig, source: NetworkConfig) -> NetworkConfig:
+    """Return a configuration whose stages are those of another one: their sizes, and how they cluster.
+
+    Args:
+        config: gives all else: reducers, regions, centers, input and classes.
+        source: gives depths, dims, heads, head_dims, mlp_ratios, normalizer, assignment and iterations.
+
+    Raises:
+        ValueError: if the number of stages differs.
+    """
+    if config.num_stages != source.num_stages:
+        raise ValueError(
+            f"stages can be copied between networks of equally many, got one of {source.num_stages} to copy from and "
+            f"one of {config.num_stages}: choose a preset with {source.num_stages} stages"
+        )
+    return config.replace(**{name: getattr(source, name) for name in STAGE_FIELDS})
+
+
+def open_network(source: str | Path, **overrides: Any) -> ContextClusterNet:
+    """Load a network from whatever this library wrote.
+
+    Args:
+        source: a file that `pointcoc.train` wrote (best.safetensors), the folder of a run that holds one, a folder that
+            `save_pretrained` or `pointcoc convert` wrote, or the name of a preset whose weights were converted.
+        **overrides: fields of `NetworkConfig` that need no other parameters, as for `from_pretrained`.
+
+    Returns:
+        The network in evaluation mode, in the dtype of the file.
+
+    Raises:
+        FileNotFoundError: if there is nothing of the kind.
+        ValueError: if a file is broken or of another kind, or an override needs other parameters.
+    """
+    path = Path(source).expanduser()
+    if (path / CONFIG).is_file():
+        return ContextClusterNet.from_pretrained(path, **overrides)
+    if not path.exists() and str(source) in PRESETS:
+        return ContextClusterNet.from_preset(str(source), pretrained=True, **overrides)
+    file = path / RUN_WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no weights at {path}: give a file such as {RUN_WEIGHTS}, a folder that holds it or {CONFIG}, or a preset "
+            f"whose weights were converted ({', '.join(PRESETS)})"
+        )
+    config = override(_config_in(file), overrides)
+    return build(ContextClusterNet, config, _tensors(file), ContextClusterNet.weights_info)
+
+
+def _config_in(file: Path) -> NetworkConfig:
+    """Read the configuration in the header of a file of weights; fields that came later have their defaults."""
+    if file.suffix != ".safetensors":
+        raise ValueError(
+            f"{file} is no file that pointcoc wrote; an official one becomes a folder by: pointcoc convert"
+        )
+    try:
+        with safe_open(file, framework="pt") as opened:
+            values = json.loads((opened.metadata() or {}).get("config", "null"))
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{file} is truncated or not a file of weights: {first_line(error)}") from error
+    known = {field.name for field in fields(NetworkConfig)}
+    if not isinstance(values, dict) or not values.keys() <= known:
+        raise ValueError(f"{file} does not say which ContextClusterNet its weights belong to; give a file of fit")
+    return NetworkConfig(**values)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    return dict(load_checkpoint(file))
+
+
+def _check_stages(config: NetworkConfig, source: NetworkConfig) -> None:
+    wrong = [name for name in STAGE_FIELDS if getattr(config, name) != getattr(source, name)]
+    if wrong:
+        listed = "; ".join(
+            f"{name} is {getattr(source, name)} there and {getattr(config, name)} here" for name in wrong
+        )
+        raise ValueError(f"stages can be copied only where they are the same: {listed}")
+
+
+def _parts(names: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Group names of a state by the part they belong to: a stage, a reducer, a norm, the classifier."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        words = name.split(".")
+        is_listed = words[0] in ("reducers", "stages", "stage_norms")
+        parts.setdefault(".".join(words[: 2 if is_listed else 1]), []).append(name)
+    return parts
+
+
+def _fits(names: list[str], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
+    return all(name in theirs and theirs[name].shape == ours[name].shape for name in names)
+
+
+def _count(net: ContextClusterNet, parts: list[str]) -> int:
+    return sum(p.numel() for name, p in net.named_parameters() if any(name.startswith(f"{part}.") for part in parts))

@@ -1,0 +1,119 @@
+"""Tar shards and Hugging Face datasets, made here: what comes, in which order, and what is said where it cannot."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from image_sources import png, write_hub, write_shards
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms.functional import to_tensor
+
+from pointcoc.data import HubImages, ShardImages
+from pointcoc.train.batches import Batches
+from pointcoc.train.items import source_of
+
+pytest.importorskip("webdataset", reason="needs the extra sources")
+pytest.importorskip("datasets", reason="needs the extra sources")
+
+
+def gray(image: Image.Image) -> torch.Tensor:
+    """The gray value, with noise that a transform draws."""
+    return (255 * to_tensor(image)).round()[0, 0, 0] + torch.rand(()) / 2
+
+
+def read(batches: Batches, epoch: int) -> list[list[float]]:
+    return [parts[0].value[0].tolist() for parts, _ in batches.updates(epoch)]
+
+
+def test_shards_to_measure_come_once_in_order_with_their_labels(tmp_path: Path) -> None:
+    stream = ShardImages(write_shards(tmp_path), "train", transform=to_tensor)
+    items = list(stream)
+    assert [round(float(image[0, 0, 0]) * 255) for image, _ in items] == list(range(12))
+    assert items[0][0].shape == (3, 4, 5)
+    assert [label for _, label in items] == [value % 3 for value in range(12)]
+    pattern = ShardImages(tmp_path, "train-{1..2}.tar|7", transform=gray)
+    assert [int(value) for value, _ in pattern] == list(range(5, 12))
+
+
+def test_an_epoch_of_training_follows_from_seed_and_epoch(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+
+    def batches(seed: int = 0) -> Batches:
+        stream = ShardImages(tmp_path, "train", gray, is_training=True, batch_size=4, seed=seed)
+        return Batches(DataLoader(stream, batch_size=4), seed=seed)
+
+    whole = batches()
+    epochs = [read(whole, epoch) for epoch in range(3)]
+    assert [len(batch) for batch in epochs[0]] == [4, 4, 4]
+    assert sorted(int(value) for batch in epochs[0] for value in batch) == list(range(12))
+    assert len({str(epoch) for epoch in epochs}) == 3
+    torch.rand(5)
+    assert read(batches(), 2) == epochs[2]
+    assert read(batches(seed=1), 2) != epochs[2]
+
+
+def test_workers_share_the_shards(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    stream = ShardImages(tmp_path, "train", gray, is_training=True, batch_size=2)
+    stream.set_workers(2)
+    assert len(stream) == 12
+    one, again = (Batches(DataLoader(stream, batch_size=2, num_workers=2), seed=3) for _ in range(2))
+    first = read(one, 1)
+    assert len(first) == len(one) == 6
+    read(again, 0)
+    assert read(again, 1) == first
+    plain = ShardImages(tmp_path, "train", gray, batch_size=2)
+    plain.set_workers(2)
+    measured = [value for batch in Batches(DataLoader(plain, 2, num_workers=2)).mine() for value in batch.value[0]]
+    assert sorted(int(value) for value in measured) == list(range(12))
+    with pytest.raises(ValueError, match=r"workers must be at most 3, the shards of 'train' in .*, got 4"):
+        stream.set_workers(4)
+
+
+def test_a_run_of_seconds_reads_a_few(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    assert len(list(ShardImages(tmp_path, "train", limit=5))) == 5
+    assert len(list(ShardImages(tmp_path, "train", is_training=True, batch_size=2, limit=5))) == 6
+
+
+def test_wrong_shards_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_shards(tmp_path)
+    with pytest.raises(ValueError, match=r"split must be a name in _info.json of .*, got 'test' \(split test not"):
+        ShardImages(tmp_path, "test")
+    with pytest.raises(FileNotFoundError, match=r"shard .*train-3.tar is missing"):
+        ShardImages(tmp_path, "train-{2..3}.tar|7")
+    with pytest.raises(ValueError, match=r"got 'train-0.tar' \(.*num"):
+        ShardImages(tmp_path, "train-0.tar")
+    with pytest.raises(FileNotFoundError, match="folder must be an existing folder"):
+        ShardImages(tmp_path / "nowhere")
+    content = (tmp_path / "train-0.tar").read_bytes().replace(png(3), b"x" * len(png(3)))
+    (tmp_path / "train-0.tar").write_bytes(content)
+    with pytest.raises(ValueError, match=r"1 of 12 images of 'train' in .* cannot be read, and a network is measured"):
+        list(ShardImages(tmp_path, "train"))
+
+
+@pytest.mark.parametrize(("module", "make"), [("webdataset", ShardImages), ("datasets", HubImages)])
+def test_a_missing_package_is_named(module: str, make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(ImportError, match=rf"needs {module}; install it with: pip install 'pointcoc\[sources\]'"):
+        make(tmp_path)
+
+
+def test_a_hugging_face_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = write_hub(tmp_path, monkeypatch, {"train": 6})
+    images = HubImages(str(hub), "train", transform=to_tensor)
+    assert images.classes == ("dark", "light")
+    assert images.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    image, label = images[3]
+    assert (round(float(image[0, 0, 0]) * 255), label, image.shape) == (3, 1, (3, 4, 5))
+    assert source_of(images, 3) == f"{hub}, split train, row 3"
+    assert len(HubImages(str(hub), "train[:50%]")) == 3
+    with pytest.raises(ValueError, match=r"with the split 'test' and the columns 'image' and 'label'"):
+        HubImages(str(hub), "test")
+    with pytest.raises(ValueError, match=r"the columns 'picture' and 'label'"):
+        HubImages(str(hub), "train", image_key="picture")
+    with pytest.raises(ValueError, match=r"the columns 'image' and 'class'"):
+        HubImages(str(hub), "train", label_key="class")
+    with pytest.raises(ValueError, match=r"nowhere must be a data set that datasets.load_dataset reads"):
+        HubImages(str(hub / "nowhere"), "train")
