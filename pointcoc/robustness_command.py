@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,32 @@ def _robustness(options: argparse.Namespace) -> None:
     views = robustness.open_views(
         net, options.data, options.points, options.limit, options.seed, options.batch_size, options.workers
     )
-    result = _measured(robustness, net, views, options)
+    kinds, strengths = options.kinds or views.kinds, options.strengths or robustness.STRENGTHS
+    _package("pointcoc.robustness.measure").check_choices(kinds, strengths, views.kinds)
+    out = _out_folder(options.out)
+    result = _measured(robustness, net, views, kinds, strengths)
     about = {"weights": options.weights, "data": options.data, "seed": options.seed, "limit": options.limit}
     text = robustness.to_markdown(result)
     print(text)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "robustness.json").write_text(json.dumps(robustness.to_json(result, about), indent=1) + "\n")
     (out / "robustness.md").write_text(f"# Robustness of {options.weights}\n\n{text}")
     robustness.draw_robustness(result, net.config.num_classes).savefig(out / "robustness.png", dpi=120)
     print(f"wrote robustness.json, robustness.md and robustness.png to {out}")
 
 
-def _measured(robustness: Any, net: ContextClusterNet, views: Any, options: argparse.Namespace) -> Any:
+def _out_folder(name: str) -> Path:
+    """Make the folder of the results, before minutes are spent on them."""
+    out = Path(name)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out must be a folder, but {out} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _measured(
+    robustness: Any, net: ContextClusterNet, views: Any, kinds: Sequence[str], strengths: Sequence[int]
+) -> Any:
     """Measure behind a bar, which appears where people watch."""
-    kinds, strengths = options.kinds or views.kinds, options.strengths or robustness.STRENGTHS
     total = 1 + len(kinds) * len(strengths) + len(robustness.PERCENTS)
     with _package("tqdm").tqdm(total=total, unit="pass", disable=None, dynamic_ncols=True) as bar:
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import nn
+from torch.utils.data import DataLoader
 
 from pointcoc.robustness.drawing import STRENGTHS, check_corruption
+from pointcoc.robustness.views import Views
 from pointcoc.train import evaluate
-
-if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
-    from pointcoc.robustness.views import Views
 
 PERCENTS = tuple(range(0, 100, 10))
 """Shares of points that are removed, in percent."""
-
-Accuracy = Callable[["DataLoader"], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +38,17 @@ class Robustness:
 
     @property
     def mean(self) -> float:
-        """Mean error over corruptions: of the kinds, each the mean of its strengths."""
+        """Mean error over corruptions, the mean of the kinds, each the mean of its strengths."""
         return _mean([self.of_kind(kind) for kind in self.errors])
 
     @property
     def added(self) -> float:
-        """Mean error over corruptions less the clean error: what corruption adds."""
+        """What corruption adds, the mean error over corruptions less the clean error."""
         return self.mean - self.clean
 
 
 def measure(
-    accuracy: Accuracy,
+    accuracy: Callable[[DataLoader], float],
     views: Views,
     kinds: Sequence[str] | None = None,
     strengths: Sequence[int] = STRENGTHS,
@@ -113,7 +107,7 @@ def check_choices(kinds: Sequence[str], strengths: Sequence[int], known: tuple[s
             check_corruption(kind, strength, known)
 
 
-def accuracy_of(net: nn.Module) -> Accuracy:
+def accuracy_of(net: nn.Module) -> Callable[[DataLoader], float]:
     """Return the function that measures a network of this library on a loader, see `pointcoc.train.evaluate`.
 
     Args:

@@ -80,9 +80,9 @@ def draw_robustness(result: Robustness, num_classes: int | None = None) -> Figur
 def _draw_errors(axes: Axes, result: Robustness) -> None:
     strengths = list(next(iter(result.errors.values())))
     values = 100 * np.array([[*row.values(), result.of_kind(kind)] for kind, row in result.errors.items()])
-    axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    axes.imshow(values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        color = "black" if value > 50 else "white"
+        color = "black" if value > 45 else "white"
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(values.shape[1]), [*map(str, strengths), "mean"])
     axes.set_yticks(range(len(result.errors)), [kind.replace("_", " ") for kind in result.errors])

@@ -115,6 +115,7 @@ def sentence_of(capsys, *arguments: object) -> str:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (("--kinds", "shear", "shear"), "kinds must be one or more, each once, got shear, shear"),
         (("--kinds", "rain"), "unknown kind 'rain'; choose from occlusion, lidar, density_increase"),
         (("--kinds", "fog"), "unknown kind 'fog'; choose from occlusion, lidar, density_increase"),
         (("--strengths", 6), "strength must be one of 1, 2, 3, 4, 5, got 6"),
@@ -171,6 +172,13 @@ def test_an_image_that_cannot_be_read_is_named(capsys, image_weights: Path, tmp_
     message = sentence_of(capsys, *arguments)
     assert "an item cannot be read" in message
     assert "broken.png" in message
+
+
+def test_out_that_is_a_file(capsys, cloud_weights: Path, cloud_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    arguments = ("--weights", cloud_weights, "--data", cloud_data, "--points", 32, "--out", tmp_path / "file")
+    assert f"--out must be a folder, but {tmp_path / 'file'} is a file" in sentence_of(capsys, *arguments)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_help(capsys) -> None:
