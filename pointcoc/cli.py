@@ -13,6 +13,7 @@ from pointcoc.models.convert import convert_official
 from pointcoc.models.official_weights import DOWNLOADS
 from pointcoc.ops.options import NORMALIZERS
 from pointcoc.pictures import add_animate, add_explore, add_visualize
+from pointcoc.robustness_command import add_robustness
 from pointcoc.version import __version__
 
 USER_ERRORS = (ValueError, OSError, ImportError)
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_convert(commands)
     add_export(commands)
-    for add in (add_explore, add_visualize, add_animate):
+    for add in (add_explore, add_visualize, add_animate, add_robustness):
         add(commands)
     return parser
 

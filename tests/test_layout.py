@@ -22,7 +22,8 @@ LAYERS = (
     ("models",),
     ("detection", "segmentation"),
     ("data", "train", "viz"),
-    ("timm", "export", "pictures"),
+    ("timm", "export", "pictures", "robustness"),
+    ("robustness_command",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

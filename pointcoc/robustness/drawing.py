@@ -1,0 +1,58 @@
+"""Random numbers of a corruption, and the door to scipy."""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from typing import Any
+
+import numpy as np
+
+STRENGTHS = (1, 2, 3, 4, 5)
+"""Strengths of every corruption, weakest first."""
+
+
+def generator(seed: int, kind: str, strength: int, index: int) -> np.random.Generator:
+    """Return the random numbers of one item under one corruption, the same on every machine and in any order.
+
+    Args:
+        seed: seed of the measurement, 0 or more.
+        kind: name of the corruption.
+        strength: of the corruption.
+        index: number of the item in its data set.
+    """
+    return np.random.default_rng([seed, zlib.crc32(kind.encode()), strength, index])
+
+
+def check_corruption(kind: object, strength: object, kinds: tuple[str, ...]) -> None:
+    """Raise unless a kind and a strength exist.
+
+    Args:
+        kind: what came.
+        strength: what came.
+        kinds: the kinds there are.
+
+    Raises:
+        ValueError: the message holds what came and all choices.
+    """
+    if kind not in kinds:
+        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(kinds)}")
+    if strength not in STRENGTHS:
+        raise ValueError(f"strength must be one of {', '.join(map(str, STRENGTHS))}, got {strength!r}")
+
+
+def scipy_module(name: str) -> Any:
+    """Import a module of scipy.
+
+    Args:
+        name: of the module, such as "ndimage".
+
+    Raises:
+        ImportError: if scipy is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(f"scipy.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != "scipy":
+            raise
+        raise ImportError("corruptions need scipy; install it with: pip install 'pointcoc[train]'") from error

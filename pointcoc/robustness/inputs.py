@@ -1,0 +1,143 @@
+"""The data that a network is measured on: a folder, or what ships with the package where the network fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointcoc.data import DigitImages, HDF5Clouds, digits, image_folder, shapes
+from pointcoc.data.checks import check_folder, import_train_extra
+from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
+from pointcoc.models.card import ImageTransform, find_transform
+from pointcoc.models.network import ContextClusterNet
+from pointcoc.robustness.views import CloudViews, ImageViews
+
+NUM_POINTS = 1024
+BATCH_SIZES = {"clouds": 32, "images": 128}
+
+
+def open_views(
+    net: ContextClusterNet,
+    data: str | Path | None = None,
+    num_points: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    workers: int = 0,
+) -> CloudViews | ImageViews:
+    """Open the test data of a network.
+
+    Args:
+        net: a network for images or clouds, with classes.
+        data: folder of images (see `image_folder`) or of clouds (see `HDF5Clouds`); None for the digits or the solids
+            that ship with the package.
+        num_points: points of each cloud, the first of those stored; None for 1,024. Not for images.
+        limit: items to take, drawn at random; None takes all.
+        seed: of the corruptions and of what `limit` draws.
+        batch_size: items of a batch; None for 32 clouds or 128 images.
+        workers: processes that read and corrupt.
+
+    Raises:
+        ValueError: if network and data do not fit, or the data is damaged.
+        FileNotFoundError: if files are missing.
+    """
+    if not net.config.num_classes:
+        raise ValueError("the network has no classifier (num_classes is 0), so there is no error to measure")
+    if net.config.anchors == "lattice":
+        if num_points is not None:
+            raise ValueError(f"num_points is for clouds, and the network takes images; got {num_points}")
+        images, normalize = _folder_images(net, data) if data is not None else _digits(net)
+        _check_classes(net, images.classes, data)
+        return ImageViews(images, normalize, limit, seed, batch_size or BATCH_SIZES["images"], workers)
+    num_points = NUM_POINTS if num_points is None else num_points
+    clouds = _folder_clouds(net, data, num_points) if data is not None else _solids(net, num_points)
+    _check_classes(net, clouds.classes, data)
+    return CloudViews(clouds, limit, seed, batch_size or BATCH_SIZES["clouds"], workers)
+
+
+def _folder_clouds(net: ContextClusterNet, data: str | Path, num_points: int) -> HDF5Clouds:
+    folder = check_folder("--data", data)
+    if net.config.in_channels != 3:
+        raise ValueError(f"clouds have 3 features a point, x, y and z; the network takes {net.config.in_channels}")
+    if _holds_images(folder) and not _holds_clouds(folder):
+        raise ValueError(f"the network takes clouds, but {folder} is a folder of images")
+    return HDF5Clouds(folder, "test", num_points)
+
+
+def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Callable[[Tensor], Tensor]]:
+    folder = check_folder("--data", data)
+    if _holds_clouds(folder):
+        raise ValueError(f"the network takes images, but {folder} is a folder of clouds")
+    if net.config.in_channels not in (1, 3):
+        raise ValueError(f"images have 3 channels or, in gray, 1; the network takes {net.config.in_channels}")
+    transform = find_transform(net.config, net.weights_info)
+    if transform is None:
+        raise ValueError(
+            "the weights do not state how images became their input; set net.weights_info = "
+            "WeightsInfo(transform=ImageTransform(...)) and save them again with save_pretrained"
+        )
+    return image_folder(folder, "val", _picture_transform(transform, net.config.in_channels)), _normalize(
+        transform.mean, transform.std
+    )
+
+
+def _picture_transform(transform: ImageTransform, channels: int) -> Callable[[Any], Tensor]:
+    """Return what makes a picture an image (C, H, W) of the network's size, values in [0, 1]."""
+    transforms = import_train_extra("torchvision.transforms")
+    create = import_train_extra("timm.data").create_transform
+    sized = create(
+        (channels, *transform.input_size),
+        interpolation=transform.interpolation,
+        crop_pct=transform.crop_pct,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+    )
+    return transforms.Compose([transforms.Grayscale(channels), sized]) if channels == 1 else sized
+
+
+def _digits(net: ContextClusterNet) -> tuple[DigitImages, Callable[[Tensor], Tensor]]:
+    if net.config.in_channels != 1 or net.config.num_classes != 10:
+        raise ValueError(
+            f"give --data: without it images are digits (1 channel, 10 classes), and the network takes "
+            f"{net.config.in_channels} channels and tells {net.config.num_classes} classes apart"
+        )
+    transform = find_transform(net.config, net.weights_info) or ImageTransform(
+        mean=(DIGITS_MEAN,), std=(DIGITS_STD,), input_size=(32, 32)
+    )
+    source = digits("test", size=transform.input_size[0])
+    assert isinstance(source, DigitImages)
+    brightness = (source.images * DIGITS_STD + DIGITS_MEAN).clamp(0, 1)
+    return DigitImages(brightness, source.labels), _normalize(transform.mean, transform.std)
+
+
+def _solids(net: ContextClusterNet, num_points: int) -> HDF5Clouds:
+    if net.config.in_channels != 3 or net.config.num_classes != 10:
+        raise ValueError(
+            f"give --data: without it clouds are solids (3 features, 10 classes), and the network takes "
+            f"{net.config.in_channels} features and tells {net.config.num_classes} classes apart"
+        )
+    return shapes("test", num_points=num_points)
+
+
+def _normalize(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
+    return import_train_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
+
+
+def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None) -> None:
+    if len(classes) != net.config.num_classes:
+        raise ValueError(
+            f"network and data do not fit: the network tells {net.config.num_classes} classes apart, "
+            f"{data or 'the data'} holds {len(classes)}"
+        )
+
+
+def _holds_clouds(folder: Path) -> bool:
+    return (folder / "shape_names.txt").is_file()
+
+
+def _holds_images(folder: Path) -> bool:
+    return any((folder / split).is_dir() for split in ("train", "val", "test"))

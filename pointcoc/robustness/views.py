@@ -1,0 +1,252 @@
+"""A data set as a robustness measurement reads it: clean, corrupted, or with a share of its points removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Data
+
+from pointcoc.data import collate_sets
+from pointcoc.data.checks import check_count
+from pointcoc.pointset import PointSet, image_to_points
+from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
+from pointcoc.robustness.drawing import generator
+from pointcoc.robustness.images import IMAGE_CORRUPTIONS, corrupt_image
+from pointcoc.train.items import source_of
+
+Change = Callable[[Any, int], Any]
+
+
+class Views(Protocol):
+    """What is measured: the loaders of one data set, all of the same items in the same order."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the corruptions."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        ...
+
+    def clean(self) -> DataLoader:
+        """Return the items as they are."""
+        ...
+
+    def corrupted(self, kind: str, strength: int) -> DataLoader:
+        """Return the items under a corruption."""
+        ...
+
+    def reduced(self, percent: int) -> DataLoader:
+        """Return the items without a share of their points."""
+        ...
+
+
+class Changed(Dataset):
+    """Items of a data set, each changed by a function of the item and its number.
+
+    Args:
+        dataset: map-style data set.
+        numbers: the items to take.
+        change: maps (item, number) to an item.
+    """
+
+    def __init__(self, dataset: Any, numbers: Sequence[int], change: Change) -> None:
+        self.dataset = dataset
+        self.numbers = numbers
+        self.change = change
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a changed item."""
+        number = self.numbers[index]
+        return self.change(self.dataset[number], number)
+
+    def source(self, index: int) -> str:
+        """Return where an item comes from, for messages."""
+        return source_of(self.dataset, self.numbers[index])
+
+
+class CloudViews:
+    """Clouds under the corruptions of `corrupt_cloud`; batches are (PointSet, labels).
+
+    Args:
+        clouds: map-style data set of `Data` with `pos` (N, 3) and `y` (1,), such as `HDF5Clouds`; y is up.
+        limit: items to take, drawn at random; None takes all.
+        seed: of the corruptions and of what `limit` draws.
+        batch_size: clouds of a batch.
+        workers: processes that read and corrupt.
+
+    Raises:
+        ValueError: if a number is too small or the data set is empty.
+    """
+
+    kinds = tuple(CLOUD_CORRUPTIONS)
+
+    def __init__(
+        self, clouds: Any, limit: int | None = None, seed: int = 0, batch_size: int = 32, workers: int = 0
+    ) -> None:
+        self._clouds = clouds
+        self._seed = seed
+        self._numbers = chosen(len(clouds), limit, seed)
+        self._loader = partial(DataLoader, batch_size=batch_size, num_workers=workers, collate_fn=collate_sets)
+
+    def __len__(self) -> int:
+        """Return the number of clouds."""
+        return len(self._numbers)
+
+    def clean(self) -> DataLoader:
+        """Return the clouds as they are."""
+        return self._changed(_same)
+
+    def corrupted(self, kind: str, strength: int) -> DataLoader:
+        """Return the clouds under a corruption."""
+        return self._changed(partial(_corrupted_cloud, kind=kind, strength=strength, seed=self._seed))
+
+    def reduced(self, percent: int) -> DataLoader:
+        """Return the clouds without `percent` % of their points."""
+        return self._changed(partial(_reduced_cloud, percent=percent, seed=self._seed))
+
+    def _changed(self, change: Change) -> DataLoader:
+        return self._loader(Changed(self._clouds, self._numbers, change))
+
+
+class ImageViews:
+    """Images under the corruptions of `corrupt_image`; batches are (images, labels).
+
+    With pixels removed, batches are (PointSet, labels).
+
+    Args:
+        images: map-style data set of (image, label), images (C, H, W) of one size with values in [0, 1].
+        normalize: maps a corrupted image to what the network takes.
+        limit: items to take, drawn at random; None takes all.
+        seed: of the corruptions and of what `limit` draws.
+        batch_size: images of a batch.
+        workers: processes that read and corrupt.
+
+    Raises:
+        ValueError: if a number is too small or the data set is empty.
+    """
+
+    kinds = tuple(IMAGE_CORRUPTIONS)
+
+    def __init__(
+        self,
+        images: Any,
+        normalize: Callable[[Tensor], Tensor],
+        limit: int | None = None,
+        seed: int = 0,
+        batch_size: int = 128,
+        workers: int = 0,
+    ) -> None:
+        self._images = images
+        self._normalize = normalize
+        self._seed = seed
+        self._numbers = chosen(len(images), limit, seed)
+        self._loader = partial(DataLoader, batch_size=batch_size, num_workers=workers)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._numbers)
+
+    def clean(self) -> DataLoader:
+        """Return the images as they are, normalized."""
+        return self._changed(partial(_clean_image, normalize=self._normalize))
+
+    def corrupted(self, kind: str, strength: int) -> DataLoader:
+        """Return the images under a corruption, normalized."""
+        change = partial(_corrupted_image, kind=kind, strength=strength, seed=self._seed, normalize=self._normalize)
+        return self._changed(change)
+
+    def reduced(self, percent: int) -> DataLoader:
+        """Return the images as sets, without `percent` % of their pixels."""
+        change = partial(_reduced_image, percent=percent, seed=self._seed, normalize=self._normalize)
+        return self._changed(change, collate_fn=_collate_masked)
+
+    def _changed(self, change: Change, **options: Any) -> DataLoader:
+        return self._loader(Changed(self._images, self._numbers, change), **options)
+
+
+def chosen(count: int, limit: int | None, seed: int) -> list[int]:
+    """Draw which items of a data set are measured, in their order.
+
+    Args:
+        count: items there are.
+        limit: items to take; None, or more than there are, takes all.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if there are none, or the limit is below 1.
+    """
+    if limit is not None:
+        check_count("limit", limit)
+    if count == 0:
+        raise ValueError("the data set must hold at least one item, got none")
+    order = generator(seed, "limit", 0, 0).permutation(count)
+    return sorted(order[:limit].tolist())
+
+
+def kept(count: int, percent: int, seed: int, index: int) -> np.ndarray:
+    """Draw the points of an item that stay when a share is removed: fewer are a part of those of a smaller share.
+
+    Args:
+        count: points of the item.
+        percent: share to remove, 0 to 99.
+        seed: of the measurement.
+        index: number of the item.
+
+    Returns:
+        Numbers of the points, ascending, at least one.
+
+    Raises:
+        ValueError: if the share is not allowed.
+    """
+    if not 0 <= percent < 100:
+        raise ValueError(f"percent must be in [0, 99], got {percent}")
+    order = generator(seed, "removed", 0, index).permutation(count)
+    return np.sort(order[: max(1, round(count * (100 - percent) / 100))])
+
+
+def _same(item: Data, index: int) -> Data:
+    return item
+
+
+def _corrupted_cloud(item: Data, index: int, kind: str, strength: int, seed: int) -> Data:
+    return Data(pos=corrupt_cloud(item.pos, kind, strength, seed, index), y=item.y)
+
+
+def _reduced_cloud(item: Data, index: int, percent: int, seed: int) -> Data:
+    return Data(pos=item.pos[torch.from_numpy(kept(len(item.pos), percent, seed, index))], y=item.y)
+
+
+def _clean_image(item: tuple[Tensor, int], index: int, normalize: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+    return normalize(item[0]), item[1]
+
+
+def _corrupted_image(
+    item: tuple[Tensor, int], index: int, kind: str, strength: int, seed: int, normalize: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, int]:
+    return normalize(corrupt_image(item[0], kind, strength, seed, index)), item[1]
+
+
+def _reduced_image(
+    item: tuple[Tensor, int], index: int, percent: int, seed: int, normalize: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, int]:
+    height, width = item[0].shape[-2:]
+    mask = torch.zeros(height * width, dtype=torch.bool)
+    mask[torch.from_numpy(kept(height * width, percent, seed, index))] = True
+    return normalize(item[0]), mask.view(height, width), item[1]
+
+
+def _collate_masked(items: Sequence[tuple[Tensor, Tensor, int]]) -> tuple[PointSet, Tensor]:
+    images, masks, labels = zip(*items, strict=True)
+    return image_to_points(torch.stack(images), mask=torch.stack(masks)), torch.tensor(labels)

@@ -1,0 +1,103 @@
+"""The command `robustness`: errors under corruptions as a table, a file and a picture. It needs the extra `train`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pointcoc.models import ContextClusterNet
+
+Commands = Any  # argparse does not name the type of its subparsers
+
+
+def add_robustness(commands: Commands) -> None:
+    """Add the subcommand `robustness`."""
+    parser = commands.add_parser(
+        "robustness",
+        help="measure the error of a network on corrupted data and on fewer points",
+        description="Measure a network on its test data under fifteen corruptions of five strengths (clouds: those of "
+        "ModelNet40-C, images: those of CIFAR-10-C) and with 0 to 90 % of the points or pixels removed. Prints a table "
+        "and writes robustness.json, robustness.md and robustness.png.",
+    )
+    parser.add_argument("--weights", metavar="FOLDER", required=True, help="folder that save_pretrained wrote")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="folder of images (val/CLASS/*.jpg, or test/) or of HDF5 clouds in the layout of ModelNet40; default: the "
+        "digits or solids that come with pointcoc, where the network fits them",
+    )
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder that receives the three files")
+    parser.add_argument("--kinds", metavar="KIND", nargs="+", help="corruptions to apply; default: all fifteen")
+    parser.add_argument("--strengths", metavar="N", nargs="+", type=int, help="of each, 1 to 5; default: all five")
+    parser.add_argument("--limit", metavar="N", type=int, help="items to measure, drawn at random; default: all")
+    parser.add_argument("--points", metavar="N", type=int, help="of each cloud, the first; default: 1024")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn; default: %(default)s")
+    parser.add_argument("--batch-size", metavar="N", type=int, help="default: 32 clouds or 128 images")
+    parser.add_argument(
+        "--workers", metavar="N", type=int, default=0, help="processes that read and corrupt; default: %(default)s"
+    )
+    parser.set_defaults(run=_robustness)
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    _check_numbers(options)
+    robustness = _package("pointcoc.robustness")
+    net = ContextClusterNet.from_pretrained(options.weights).float()
+    views = robustness.open_views(
+        net, options.data, options.points, options.limit, options.seed, options.batch_size, options.workers
+    )
+    kinds, strengths = options.kinds or views.kinds, options.strengths or robustness.STRENGTHS
+    _package("pointcoc.robustness.measure").check_choices(kinds, strengths, views.kinds)
+    out = _out_folder(options.out)
+    result = _measured(robustness, net, views, kinds, strengths)
+    about = {"weights": options.weights, "data": options.data, "seed": options.seed, "limit": options.limit}
+    text = robustness.to_markdown(result)
+    print(text)
+    (out / "robustness.json").write_text(json.dumps(robustness.to_json(result, about), indent=1) + "\n")
+    (out / "robustness.md").write_text(f"# Robustness of {options.weights}\n\n{text}")
+    robustness.draw_robustness(result, net.config.num_classes).savefig(out / "robustness.png", dpi=120)
+    print(f"wrote robustness.json, robustness.md and robustness.png to {out}")
+
+
+def _out_folder(name: str) -> Path:
+    """Make the folder of the results, before minutes are spent on them."""
+    out = Path(name)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out must be a folder, but {out} is a file")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _measured(
+    robustness: Any, net: ContextClusterNet, views: Any, kinds: Sequence[str], strengths: Sequence[int]
+) -> Any:
+    """Measure behind a bar, which appears where people watch."""
+    total = 1 + len(kinds) * len(strengths) + len(robustness.PERCENTS)
+    with _package("tqdm").tqdm(total=total, unit="pass", disable=None, dynamic_ncols=True) as bar:
+
+        def progress(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        return robustness.measure(robustness.accuracy_of(net), views, kinds, strengths, progress=progress)
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Raise before anything is loaded if a number is too small."""
+    for name, least in {"limit": 1, "points": 1, "batch_size": 1, "seed": 0, "workers": 0}.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("pointcoc"):
+            raise
+        raise ImportError(f"robustness needs {error.name}; install it with: pip install 'pointcoc[train]'") from error
