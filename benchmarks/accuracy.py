@@ -13,7 +13,8 @@ finished one is not run again, so the table can be made over several sittings.
 
 A run trains for `--minutes` by the clock: the learning rate (a line up, then a cosine to 0) follows the share of the
 time that has passed, so no network needs its number of epochs beforehand. Augmentation counts, evaluation does not. The
-weights of the last update are evaluated, on the test set once a run, which chooses nothing.
+weights of the last update are evaluated, on the test set once a run, which chooses nothing. `--overrides`, with the one
+run of `--lr` and `--seed`, tries a preset with other fields; it reads the validation part alone, and is in no table.
 
 How to read it: test accuracy as mean and standard deviation over seeds, the range, and how many epochs and items a
 second the time allowed. Epochs and speed are part of the result: a network that is cheap sees more. Only a quiet
@@ -42,7 +43,16 @@ from timed_training import CLOCKS, Recipe, Split, accuracy, train_for
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = {"images": 64, "clouds": 16}
-SAME = ("network", "lr", "seed", "minutes", "clock", "threads", "points")  # what makes two runs the same run
+SAME = (
+    "network",
+    "overrides",
+    "lr",
+    "seed",
+    "minutes",
+    "clock",
+    "threads",
+    "points",
+)  # what makes two runs the same run
 Run = dict[str, Any]
 Data = tuple[Split, Split, Split, int]
 
@@ -74,6 +84,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help="time of training of a run")
     parser.add_argument("--lr", type=float, help="with --only and --seed: one run alone, without search and table")
     parser.add_argument("--seed", type=int, help="see --lr")
+    parser.add_argument("--overrides", type=json.loads, default={}, help="JSON of fields of our preset; see --lr")
     parser.add_argument("--seeds", type=int, default=3, help="runs of a network that count: seeds 0, 1, ...")
     parser.add_argument("--points", type=int, default=512, help="points of a cloud, the first of those stored")
     parser.add_argument(
@@ -101,6 +112,8 @@ def check(options: argparse.Namespace) -> None:
             raise ValueError(f"--only {name} needs --{NETWORKS[name].column} PATH")
     if (options.lr is None) != (options.seed is None):
         raise ValueError("--lr and --seed go together: they name one run")
+    if options.overrides and (options.lr is None or not all(NETWORKS[name].is_ours for name in options.only)):
+        raise ValueError("--overrides goes with --lr and --seed, and --only names presets of ours")
     if not (options.minutes > 0 and options.seeds > 0 and options.points > 0):
         raise ValueError("--minutes, --seeds and --points must be above 0")
     if options.lr is not None and not (options.lr > 0 and options.seed >= 0):
@@ -139,8 +152,8 @@ def settings_of(name: str, lr: float, seed: int, options: argparse.Namespace) ->
     """Return what makes a run the one it is."""
     points = options.points if NETWORKS[name].column == "clouds" else None
     return {
-        "network": name, "lr": lr, "seed": seed, "minutes": options.minutes, "clock": options.clock,
-        "threads": torch.get_num_threads(), "points": points,
+        "network": name, "overrides": options.overrides, "lr": lr, "seed": seed, "minutes": options.minutes,
+        "clock": options.clock, "threads": torch.get_num_threads(), "points": points,
     }  # fmt: skip
 
 
@@ -149,7 +162,7 @@ def measure(name: str, lr: float, seed: int, data: Data, options: argparse.Names
     train, val, test, num_classes = data
     recipe, before = recipe_of(NETWORKS[name].column), load()
     torch.manual_seed(seed)
-    net = NETWORKS[name].build(num_classes)
+    net = NETWORKS[name].build(num_classes, **options.overrides)
     found: Run = {"parameters": sum(p.numel() for p in net.parameters()), "command": options.command}
     try:
         done = train_for(net, train, recipe, lr=lr, seconds=60 * options.minutes, seed=seed, clock=options.clock)
@@ -157,7 +170,8 @@ def measure(name: str, lr: float, seed: int, data: Data, options: argparse.Names
         return {**found, "val": 0.0, "test": 0.0, "epochs": 0.0, "rate": 0.0, "error": str(error)}
     found |= {"seconds": done.seconds, "updates": done.updates, "epochs": done.items / len(train)}
     found |= {"rate": done.items / done.seconds, "load_before": before, "load_after": load()}
-    found |= {"val": accuracy(net, val, recipe), "test": accuracy(net, test, recipe)}
+    found["val"] = accuracy(net, val, recipe)
+    found["test"] = None if options.overrides else accuracy(net, test, recipe)
     return {**found, "machine": machine(torch.device("cpu")), "date": date.today().isoformat()}
 
 
@@ -189,7 +203,7 @@ def line(run: Run) -> str:
 
 def write(runs: Sequence[Run], options: argparse.Namespace) -> None:
     """Write and print the tables of the runs that share the settings of this one."""
-    like = {key: settings_of("resnet18", 0, 0, options)[key] for key in ("minutes", "clock", "threads")}
+    like = {key: settings_of("resnet18", 0, 0, options)[key] for key in ("overrides", "minutes", "clock", "threads")}
     like_runs = [run for run in runs if all(run[key] == value for key, value in like.items())]
     like_runs = [run for run in like_runs if run["points"] in (None, options.points)]
     columns = {

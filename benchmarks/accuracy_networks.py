@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -23,13 +25,15 @@ class Network:
 
     Args:
         column: "images" or "clouds".
-        build: makes it for a number of classes.
+        build: makes it for a number of classes; of ours also with other fields of the preset.
         lrs: the learning rates to choose from.
+        is_ours: whether it is a preset.
     """
 
     column: str
-    build: Callable[[int], nn.Module]
+    build: Callable[..., nn.Module]
     lrs: tuple[float, ...] = LRS
+    is_ours: bool = False
 
 
 class OfPoints(nn.Module):
@@ -44,9 +48,14 @@ class OfPoints(nn.Module):
         return self.net(cloud_to_points(clouds))
 
 
-def ours(preset: str) -> Callable[[int], nn.Module]:
-    """Return the builder of a preset."""
-    return lambda num_classes: ContextClusterNet.from_preset(preset, num_classes=num_classes)
+def ours(column: str, preset: str) -> Network:
+    """Return the network of a preset."""
+    build = functools.partial(_from_preset, preset)
+    return Network(column=column, build=build, is_ours=True)
+
+
+def _from_preset(preset: str, num_classes: int, **overrides: Any) -> nn.Module:
+    return ContextClusterNet.from_preset(preset, num_classes=num_classes, **overrides)
 
 
 def small_resnet18(num_classes: int) -> nn.Module:
@@ -83,10 +92,10 @@ def dgcnn(num_classes: int) -> nn.Module:
 
 
 NETWORKS = {
-    SMALL_PRESET: Network(column="images", build=ours(SMALL_PRESET)),
+    SMALL_PRESET: ours("images", SMALL_PRESET),
     "resnet18": Network(column="images", build=small_resnet18),
     "vit": Network(column="images", build=small_vit),
-    "coc_points": Network(column="clouds", build=ours("coc_points")),
+    "coc_points": ours("clouds", "coc_points"),
     "pointnet2": Network(column="clouds", build=pointnet2),
     "dgcnn": Network(column="clouds", build=dgcnn),
 }

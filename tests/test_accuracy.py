@@ -65,11 +65,20 @@ def test_search_seeds_and_table_and_nothing_runs_twice(module, image_root: Path,
     assert "seed" not in capsys.readouterr().out.splitlines()[0]
 
 
+def test_tuning_reads_no_test_set(module, image_root: Path, tmp_path: Path) -> None:
+    options = ["--lr", "1e-3", "--seed", "0", "--clock", "cpu", "--overrides", '{"depths": 1, "dims": [8, 8, 8]}']
+    module("accuracy").main(words(image_root, tmp_path, *options))
+    (run,) = map(json.loads, (tmp_path / "runs.jsonl").read_text().splitlines())
+    assert run["test"] is None and 0 <= run["val"] <= 100 and run["parameters"] < 100_000
+    assert run["overrides"] == {"depths": 1, "dims": [8, 8, 8]}
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
         (["--only", "dgcnn"], "--only dgcnn needs --clouds PATH"),
         (["--lr", "1e-3"], "--lr and --seed go together"),
+        (["--overrides", '{"depths": 1}'], "--overrides goes with --lr and --seed, and --only names presets of ours"),
         (["--minutes", "0"], "--minutes, --seeds and --points must be above 0"),
         (["--only", "resnet81"], "invalid choice: 'resnet81'"),
     ],
