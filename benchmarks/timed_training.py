@@ -125,11 +125,11 @@ def _update(net: nn.Module, batch: Split, recipe: Recipe, optimizer: torch.optim
 
 
 @torch.inference_mode()
-def accuracy(net: nn.Module, split: Split, recipe: Recipe, batch: int = 128) -> float:
+def accuracy(net: nn.Module, split: Split, recipe: Recipe) -> float:
     """Percent of the items that a network classifies right; nothing is augmented."""
     net.eval()
     right = 0
-    for rows in torch.arange(len(split)).split(batch):
+    for rows in torch.arange(len(split)).split(2 * recipe.batch):
         part = split.rows(rows)
         with _autocast(recipe):
             right += int((net(part.inputs).argmax(1) == part.labels).sum())

@@ -136,8 +136,8 @@ def test_training_ends_with_its_time_and_names_a_loss_that_is_not_finite(module,
 def test_accuracy_by_hand(module) -> None:
     timed = module("timed_training")
     split = timed.Split(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
-    recipe = timed.Recipe(augment=lambda x: x)
-    assert timed.accuracy(nn.Identity(), split, recipe, batch=2) == pytest.approx(200 / 3)
+    recipe = timed.Recipe(augment=lambda x: x, batch=1)
+    assert timed.accuracy(nn.Identity(), split, recipe) == pytest.approx(200 / 3)
 
 
 def test_images_are_shifted_and_mirrored(module) -> None:
@@ -168,6 +168,20 @@ def test_the_vit_has_the_parameters_of_our_preset(module) -> None:
         for name in (networks.SMALL_PRESET, "vit", "resnet18")
     )
     assert 0.95 < vit / small < 1.05 and resnet > 11e6
+
+
+@pytest.mark.parametrize("name", ["coc_points", "dgcnn", "pointnet2"])
+def test_clouds_train(module, name: str) -> None:
+    if name == "pointnet2":
+        pytest.importorskip("torch_cluster")
+    bench, timed = module("accuracy"), module("timed_training")
+    torch.manual_seed(0)
+    split = timed.Split(torch.randn(6, 128, 3), torch.arange(6) % 3)
+    net = module("accuracy_networks").NETWORKS[name].build(3)
+    recipe = bench.recipe_of("clouds")
+    done = timed.train_for(net, split, recipe, lr=1e-3, seconds=1e-3, seed=0)
+    assert (done.updates, done.items) == (1, 6) and math.isfinite(done.loss)
+    assert 0 <= timed.accuracy(net, split, recipe) <= 100
 
 
 def test_the_nearest_points_by_hand(module) -> None:
