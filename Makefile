@@ -3,6 +3,7 @@
 # make lint    style and types
 # make bench   benchmarks/results/bench-cpu.* or bench-cuda.*: networks, memory, clouds, scenes; compiles much, so it takes long
 # make faults  20 training runs, each killed at a random moment, resumed and compared bit by bit
+# make accuracy IMAGES=PATH CLOUDS=PATH  benchmarks/results/accuracy.md: CIFAR-10 as class folders, ModelNet10 as HDF5; 3 hours
 # make docs    docs/_build/html, every warning an error
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 CONSTRAINED := $(PIP) -c constraints.txt
 
-.PHONY: demo test lint faults bench docs clean
+.PHONY: demo test lint faults bench accuracy docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/train.done
@@ -32,6 +33,12 @@ lint: $(VENV)/dev.done
 # BENCH='--quick', '--paper' or other options of benchmarks/bench.py. The profiler reports its own steps below level 99.
 bench: $(VENV)/train.done
 	KINETO_LOG_LEVEL=99 $(BIN)/python -W ignore benchmarks/bench.py $(BENCH)
+
+# IMAGES: folder with train/CLASS/*.jpg and test/CLASS/*.jpg; CLOUDS: folder with ply_data_*.h5. Runs that are finished
+# (runs/accuracy.jsonl) are not run again. ACCURACY='--only coc_nano' or other options of benchmarks/accuracy.py.
+accuracy: $(VENV)/points.done
+	@test -n '$(IMAGES)$(CLOUDS)' || { echo 'make accuracy needs IMAGES=PATH, CLOUDS=PATH or both; see the head of benchmarks/accuracy.py'; exit 2; }
+	OMP_NUM_THREADS=2 $(BIN)/python -W ignore benchmarks/accuracy.py $(if $(IMAGES),--images '$(IMAGES)') $(if $(CLOUDS),--clouds '$(CLOUDS)') $(ACCURACY)
 
 docs: $(VENV)/docs.done
 	$(BIN)/python -W ignore::FutureWarning -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
