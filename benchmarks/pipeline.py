@@ -33,6 +33,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from pointcoc import ContextClusterNet
+from pointcoc.data import keep_posterize_bits
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
@@ -69,7 +70,7 @@ class Files(Dataset):
 
 def recipe_transform(size: int) -> Callable[[Image.Image], Tensor]:
     """Return the augmentation of the ImageNet recipe."""
-    return create_transform(
+    transform = create_transform(
         size,
         is_training=True,
         interpolation="bicubic",
@@ -78,6 +79,7 @@ def recipe_transform(size: int) -> Callable[[Image.Image], Tensor]:
         re_prob=0.25,
         re_mode="pixel",
     )
+    return keep_posterize_bits(transform)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -39,7 +39,7 @@ from torch_geometric.data import Data
 from torchvision import transforms
 
 from pointcoc import ContextClusterNet
-from pointcoc.data import HubImages, ShardImages, collate_sets, digits, image_folder
+from pointcoc.data import HubImages, ShardImages, collate_sets, digits, image_folder, keep_posterize_bits
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.models import ImageTransform
 from pointcoc.train import (
@@ -357,7 +357,7 @@ def train_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
     if settings.size <= SMALL_IMAGE:
         shift = transforms.RandomCrop(settings.size, padding=settings.size // 8)
         crop = transforms.Compose([transforms.Resize(settings.size), shift, transforms.RandomHorizontalFlip()])
-    return transforms.Compose([crop, augment, normalize])
+    return transforms.Compose([crop, keep_posterize_bits(augment), normalize])
 
 
 def plain_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:

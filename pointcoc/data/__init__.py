@@ -7,6 +7,7 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
+from pointcoc.data.rand_augment import keep_posterize_bits
 from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.sources import HubImages, ShardImages
@@ -28,6 +29,7 @@ __all__ = [
     "digits",
     "image_folder",
     "ink_points",
+    "keep_posterize_bits",
     "shapes",
     "split_validation",
     "write_shapes",
