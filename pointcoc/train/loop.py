@@ -89,7 +89,7 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
             run.restore(last)
         run.clean_folder()
         with run.stop, run.metrics() as metrics, run.progress() as progress:
-            while run.epoch < settings.epochs:
+            while run.epoch < settings.all_epochs:
                 _one_epoch(run, metrics, progress)
         run.accelerator.wait_for_everyone()
         if run.is_main:

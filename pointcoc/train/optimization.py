@@ -12,16 +12,13 @@ from torch import Tensor, nn
 
 from pointcoc.train.settings import Settings
 
-WARMUP_LR = 1e-6
-"""Learning rate of the first update of a warm-up."""
-
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Make the optimizer; parameters of one dimension (norms, biases, layer scales, alpha, beta) have no weight decay.
 
     Args:
         model: network on its device.
-        settings: `optimizer`, `lr` and `weight_decay` are read.
+        settings: `optimizer`, `weight_decay` and the learning rate are read.
 
     Raises:
         ValueError: if timm has no such optimizer; the message holds names like it.
@@ -30,24 +27,28 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimize
         close = difflib.get_close_matches(settings.optimizer, [str(name) for name in list_optimizers()])
         hint = f"did you mean {', '.join(close)}?" if close else "timm.optim.list_optimizers() names them"
         raise ValueError(f"unknown optimizer {settings.optimizer!r}; {hint}")
-    return create_optimizer_v2(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
+    return create_optimizer_v2(model, settings.optimizer, lr=settings.peak_lr, weight_decay=settings.weight_decay)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, updates_per_epoch: int, settings: Settings) -> Scheduler:
-    """Make the schedule of the learning rate: a linear warm-up, then a cosine down to `min_lr` at the last update.
+    """Make the schedule of the learning rate: a linear warm-up, a cosine down to `min_lr`, and a cool-down there.
+
+    The warm-up is the first part of the `epochs` of the cosine, which falls as if it had begun with the run (timm's
+    schedule, with `warmup_prefix` off); the cool-down follows those epochs.
 
     Args:
         optimizer: its learning rate is the one after the warm-up.
         updates_per_epoch: the schedule is stepped after each update.
-        settings: `epochs`, `warmup_epochs` and `min_lr` are read.
+        settings: `epochs`, `warmup_epochs`, `warmup_lr`, `cooldown_epochs` and `min_lr` are read.
     """
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
         num_epochs=settings.epochs,
         warmup_epochs=settings.warmup_epochs,  # type: ignore[arg-type]  # steps per update take parts of an epoch
-        warmup_lr=min(WARMUP_LR, settings.lr),
+        warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
+        cooldown_epochs=settings.cooldown_epochs,
         step_on_epochs=False,
         updates_per_epoch=updates_per_epoch,
     )

@@ -121,7 +121,7 @@ class Run:
 
     def progress(self) -> Progress:
         """The bar of what is left of the run."""
-        return Progress(self.settings.epochs, len(self.train), self.update, self.is_main)
+        return Progress(self.settings.all_epochs, len(self.train), self.update, self.is_main)
 
     def seed(self) -> None:
         """Make all that the next update draws follow from its number and that of this process."""

@@ -11,7 +11,18 @@ from pointcoc.train.whole_files import remove
 
 # A resumed run may change these; any other difference would make it a different run.
 FREE_ON_RESUME = (
-    *("epochs", "log_every", "save_every", "keep", "max_bad", "out", "overwrite", "resume", "workers"),
+    *(
+        "epochs",
+        "cooldown_epochs",
+        "log_every",
+        "save_every",
+        "keep",
+        "max_bad",
+        "out",
+        "overwrite",
+        "resume",
+        "workers",
+    ),
     # The same sums in another order, or on another compiler: allowed, because they are the way out of a full memory.
     *("accumulate", "recompute", "compile"),
 )

@@ -38,6 +38,12 @@ class Settings:
     """Learning rate at the end of the cosine."""
     warmup_epochs: float = 5
     """Epochs of linear warm-up, part of `epochs`."""
+    warmup_lr: float = 1e-6
+    """Learning rate of the first update of a warm-up."""
+    cooldown_epochs: int = 0
+    """Epochs at `min_lr` that follow the `epochs`."""
+    lr_batch_size: int = 0
+    """Sets per update that `lr` is meant for: it is multiplied by `batch_size / lr_batch_size`; 0 takes it as it is."""
     weight_decay: float = 0.05
     """Weight decay of the matrices; norms, biases, layer scales, alpha and beta have none."""
     clip_grad: float = 0.0
@@ -83,10 +89,7 @@ class Settings:
         for name, (is_allowed, allowed) in _RULES.items():
             if not is_allowed(getattr(self, name)):
                 raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
-        if self.min_lr > self.lr:
-            raise ValueError(f"min_lr must be at most lr ({self.lr:g}), got {self.min_lr:g}")
-        if self.warmup_epochs > self.epochs and not self.smoke:
-            raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
+        self._check_schedule()
         if self.is_mixing and self.batch_size % 2:
             raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
         if self.batch_size % (self.accumulate * (2 if self.is_mixing else 1)):
@@ -102,6 +105,25 @@ class Settings:
         """Whether two images are blended into one while training."""
         return self.mixup > 0 or self.cutmix > 0
 
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate after the warm-up, for the batches of this run."""
+        return self.lr * self.batch_size / self.lr_batch_size if self.lr_batch_size else self.lr
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of the whole run, the cool-down included."""
+        return self.epochs + self.cooldown_epochs
+
+    def _check_schedule(self) -> None:
+        scaled = f" x batch_size / {self.lr_batch_size}" if self.lr_batch_size else ""
+        if self.min_lr > self.peak_lr:
+            raise ValueError(f"min_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.min_lr:g}")
+        if self.warmup_lr > self.peak_lr and self.warmup_epochs:
+            raise ValueError(f"warmup_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.warmup_lr:g}")
+        if self.warmup_epochs > self.epochs and not self.smoke:
+            raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
+
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set."""
         if not self.smoke:
@@ -112,6 +134,7 @@ class Settings:
             batch_size=min(self.batch_size, SMOKE_BATCH_SIZE),
             accumulate=1,
             warmup_epochs=0,
+            cooldown_epochs=0,
             workers=0,
             log_every=1,
         )
@@ -135,6 +158,9 @@ _RULES: dict[str, _Rule] = {
     "lr": (lambda value: 0 < value < math.inf, "positive and finite"),
     "min_lr": _at_least(0),
     "warmup_epochs": _at_least(0),
+    "warmup_lr": _at_least(0),
+    "cooldown_epochs": _at_least(0),
+    "lr_batch_size": _at_least(0),
     "weight_decay": _at_least(0),
     "clip_grad": _at_least(0),
     "label_smoothing": _fraction(),

@@ -42,6 +42,39 @@ def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(tiny) -> None:
     assert all(a > b for a, b in pairwise(rates[10:]))
 
 
+def test_the_schedule_of_the_official_recipe_at_several_updates(tiny) -> None:
+    """300 epochs of cosine, 10 at 1e-6; two updates an epoch of 512 images: half of 1e-3 is the peak."""
+    settings = Settings(
+        epochs=300, cooldown_epochs=10, warmup_epochs=5, batch_size=512, lr=1e-3, lr_batch_size=1024, min_lr=1e-6
+    )
+    optimizer = make_optimizer(tiny(), settings)
+    scheduler = make_scheduler(optimizer, 2, settings)
+    expected = {
+        0: 1e-6,
+        5: 1e-6 + 0.5 * (5e-4 - 1e-6),  # half way up
+        150: 1e-6 + 0.5 * (5e-4 - 1e-6) * (1 + 0.5**0.5),  # cos(pi / 4)
+        300: 0.5 * (5e-4 + 1e-6),
+        400: 1e-6 + 0.25 * (5e-4 - 1e-6),  # cos(2 pi / 3) = -1/2
+        600: 1e-6,
+        601: 1e-6,
+        619: 1e-6,  # of the last update
+    }
+    for update, rate in expected.items():
+        scheduler.step_update(update)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate, rate], rel=1e-9), update
+
+
+def test_a_warm_up_begins_where_settings_say(tiny) -> None:
+    settings = Settings(epochs=4, warmup_epochs=2, warmup_lr=0.2, lr=1.0)
+    optimizer = make_optimizer(tiny(), settings)
+    scheduler = make_scheduler(optimizer, 2, settings)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for update in (1, 2, 3):
+        scheduler.step_update(update)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
 def test_blending_gives_probabilities() -> None:
     mix = make_mix(4, Settings(mixup=1.0, cutmix=1.0, label_smoothing=0.1))
     images, targets = blend(mix, torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 0, 1]))

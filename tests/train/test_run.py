@@ -99,6 +99,18 @@ def test_auto_begins_where_there_is_nothing(tiny, train_loader, val_loader, sett
     assert fit(tiny(), train_loader, val_loader, settings(resume="auto")).epochs == 3
 
 
+def test_a_cool_down_follows_the_epochs_and_survives_a_kill(tiny, train_loader, settings) -> None:
+    run = settings(epochs=1, cooldown_epochs=2, min_lr=1e-4, log_every=1, resume="auto")
+    model = tiny()
+    at_forward(model, 8, kill)
+    with pytest.raises(Killed):
+        fit(model, train_loader, None, run)
+    assert fit(tiny(), train_loader, None, run).epochs == 3
+    rates = {line["update"]: line["lr"] for line in lines(run.out) if line["split"] == "update"}
+    assert list(rates) == list(range(1, 10))
+    assert [rates[update] for update in range(4, 10)] == pytest.approx([1e-4] * 6)
+
+
 def test_other_data_are_refused(tiny, train_loader, val_loader, settings) -> None:
     fit(tiny(), train_loader, val_loader, settings())
     fewer = DataLoader(train_loader.dataset, batch_size=18, shuffle=True)

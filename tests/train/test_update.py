@@ -88,6 +88,46 @@ def test_out_of_memory_suggests_what_helps(tiny, train_loader, settings) -> None
         fit(model, train_loader, None, settings())
 
 
+def test_out_of_memory_leaves_the_last_checkpoint_whole(tiny, train_loader, settings) -> None:
+    model, calls = tiny(), iter(range(1, 100))
+
+    def no_memory(*_: object) -> None:
+        if next(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model.register_forward_pre_hook(no_memory)
+    run = settings(save_every=1)
+    with pytest.raises(MemoryError, match="out of memory with 12 sets at once"):
+        fit(model, train_loader, None, run)
+    last = checkpoint.last_checkpoint(run.out)
+    assert last == run.out / "epoch-0001-update-00004"
+    assert not list(run.out.glob("*.temporary"))
+    checkpoint.load_checkpoint(last, tiny(), None)
+
+
+class Rows(TensorDataset):
+    """Rows of an HDF5 file of which one is damaged: it names itself as clouds do."""
+
+    def source(self, index: int) -> str:
+        return f"ply_data_train0.h5 row {index}"
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        if index == 6:
+            raise OSError("Can't synchronously read data (inflate() failed)")
+        return super().__getitem__(index)
+
+
+def test_a_damaged_row_is_named_by_file_and_row(tiny, settings) -> None:
+    loader = DataLoader(Rows(torch.randn(12, 1, 4, 4), torch.arange(12) % 3), batch_size=4)
+    sentence = "ply_data_train0.h5 row 6: Can't synchronously read data (inflate() failed)"
+    run = settings(save_every=1)
+    with pytest.raises(ValueError) as stop:
+        fit(tiny(), loader, None, run)
+    assert str(stop.value).startswith(f"1 training items cannot be read and max_bad is 0: {sentence}; all are listed")
+    assert (run.out / "bad_items.txt").read_text() == f"{sentence}\n"
+    assert checkpoint.last_checkpoint(run.out) == run.out / "epoch-0000-update-00001"
+
+
 def test_another_error_of_the_network_keeps_its_name(tiny, settings) -> None:
     wrong = DataLoader(TensorDataset(torch.randn(4, 1, 5, 5), torch.zeros(4, dtype=torch.int64)), batch_size=4)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
