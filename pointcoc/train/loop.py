@@ -5,7 +5,7 @@ loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from pointcoc.train.batches import Batches
 from pointcoc.train.curves import save_curves
 from pointcoc.train.items import Batch
 from pointcoc.train.labels import check_labels, num_classes_of
-from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, peak_memory
+from pointcoc.train.metrics import Progress, Scores, peak_memory
+from pointcoc.train.report import Report
 from pointcoc.train.run import Run, batches_of, make_accelerator, rank_of
 from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
@@ -39,6 +40,8 @@ class FitResult:
     """Scores of that epoch on the validation part; None without one."""
     epochs: int
     """Epochs trained in all, those before a resume included."""
+    updates: int
+    """Updates in all, those before a resume included."""
     seconds: float
     """Time of training and validation in all, those before a resume included."""
     out: Path
@@ -88,9 +91,9 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         if last is not None:
             run.restore(last)
         run.clean_folder()
-        with run.stop, run.metrics() as metrics, run.progress() as progress:
+        with run.stop, run.report() as report, run.progress() as progress:
             while run.epoch < settings.all_epochs:
-                _one_epoch(run, metrics, progress)
+                _one_epoch(run, report, progress)
         run.accelerator.wait_for_everyone()
         if run.is_main:
             save_curves(settings.out)
@@ -98,7 +101,12 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         run.release()
     best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
     return FitResult(
-        best_epoch=best["epoch"], best=best["val"], epochs=run.epoch, seconds=run.seconds, out=settings.out
+        best_epoch=best["epoch"],
+        best=best["val"],
+        epochs=run.epoch,
+        updates=run.update,
+        seconds=run.seconds,
+        out=settings.out,
     )
 
 
@@ -128,32 +136,43 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
         The scores of `evaluate`.
     """
     scores = evaluate(model, test_loader, settings.precision)
-    if not PartialState().is_main_process:
-        return scores
-    with MetricsFile(result.out / METRICS) as metrics:
-        metrics.write("test", result.best_epoch, {**scores, "seconds": result.seconds})
-    print(
-        f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
-        f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
-    )
+    report_test("test", scores, result, settings)
+    if PartialState().is_main_process:
+        print(
+            f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
+            f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
+        )
     return scores
 
 
-def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress) -> None:
+def report_test(split: str, scores: Mapping[str, float], result: FitResult, settings: Settings) -> None:
+    """Write scores of the test set to metrics.jsonl and to the trackers, once whatever the number of processes.
+
+    Args:
+        split: "test", or a name that begins with it.
+        scores: numbers by name.
+        result: the run whose weights were measured.
+        settings: `out` and `trackers` are read.
+    """
+    with Report(make_accelerator(settings.precision), settings) as report:
+        report.write(split, result.best_epoch, {"update": result.updates, **scores, "seconds": result.seconds})
+
+
+def _one_epoch(run: Run, report: Report, progress: Progress) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
-    train = _train(run, metrics, progress)
+    train = _train(run, report, progress)
     val = _measure(run.accelerator, run.kept_model, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
     is_best = _keep_if_best(run, val)
-    metrics.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
+    report.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
     if val is not None:
-        metrics.write("val", run.epoch, {**val, "is_best": is_best})
+        report.write("val", run.epoch, {"update": run.update, **val, "is_best": is_best})
     run.save()
     progress.epoch(run.epoch, train, val, is_best)
     run.stop_if_asked()
 
 
-def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, float]:
+def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
     """One pass over the training part, or what is left of it."""
     start = time.perf_counter()
     data_seconds, num_sets = 0.0, 0
@@ -168,7 +187,7 @@ def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, floa
         known_bad = len(run.bad)
         loss = one_update(run, parts, size)
         num_sets += size
-        _report(run, loss, size, known_bad, metrics, progress)
+        _report(run, loss, size, known_bad, report, progress)
         if run.is_save_due:
             run.save()
         run.stop_if_asked()
@@ -183,12 +202,12 @@ def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, floa
     }
 
 
-def _report(run: Run, loss: float, size: int, known_bad: int, metrics: MetricsFile, progress: Progress) -> None:
+def _report(run: Run, loss: float, size: int, known_bad: int, report: Report, progress: Progress) -> None:
     progress.step(run.epoch + 1, size, loss, run.scores)
     for sentence in list(run.bad.values())[known_bad:]:
         progress.say(f"left out, unreadable: {sentence}")
     if run.update % run.settings.log_every == 0:
-        metrics.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": run.lr})
+        report.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": run.lr})
 
 
 @torch.no_grad()

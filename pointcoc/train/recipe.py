@@ -86,7 +86,7 @@ def make_network(settings: RecipeSettings, num_classes: int, **fields: Any) -> C
         return ContextClusterNet(config)
     source = open_network(settings.init_from)
     net = ContextClusterNet(with_stages_of(config, source.config))
-    _say(f"{settings.init_from}: {copy_stages(net, source)}")
+    say(f"{settings.init_from}: {copy_stages(net, source)}")
     return net
 
 
@@ -102,7 +102,7 @@ def measure(net: ContextClusterNet, loader: DataLoader, settings: RecipeSettings
         The scores of `evaluate`.
     """
     scores = evaluate(net, loader, settings.precision)
-    _say(
+    say(
         f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
         f"weights {settings.weights}"
     )
@@ -129,7 +129,7 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
             runs_by_seed = {str(seed): run for seed, run in zip(seeds, runs, strict=True)}
             temporary.write_text(json.dumps({"mean_and_deviation": summary, "seeds": runs_by_seed}, indent=2) + "\n")
     (mean, deviation), (class_mean, class_deviation) = summary.values()
-    _say(
+    say(
         f"{settings.seeds} seeds: test accuracy {100 * mean:.2f} ± {100 * deviation:.2f} % (mean over classes "
         f"{100 * class_mean:.2f} ± {100 * class_deviation:.2f} %), mean and standard deviation"
     )
@@ -148,7 +148,7 @@ def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) 
     if net.config.num_classes != num_classes:
         if settings.eval_only:
             raise ValueError(f"{settings.weights} tell {net.config.num_classes} classes, the data hold {num_classes}")
-        _say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
+        say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
         net.reset_classifier(num_classes)
     return net.to(torch.float32)
 
@@ -162,6 +162,7 @@ def _check_fields(settings: RecipeSettings, config: NetworkConfig, fields: dict[
             )
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """Print a sentence, once whatever the number of processes."""
     if PartialState().is_main_process:
         print(sentence)

@@ -1,7 +1,6 @@
 """The moving parts of a run: made, saved, continued, and given back."""
 
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -22,12 +21,14 @@ from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.failures import not_finite
 from pointcoc.train.labels import num_classes_of
-from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, trim_metrics
+from pointcoc.train.metrics import METRICS, Progress, Scores, trim_metrics
 from pointcoc.train.optimization import make_mix, make_optimizer, make_scheduler
+from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
 from pointcoc.train.seeds import UPDATE, seed_generators
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.stopping import Stopped, StopRequest
+from pointcoc.train.trackers import trackers_of
 
 Rank = tuple[float, float]
 SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
@@ -65,6 +66,7 @@ class Run:
     ) -> Self:
         """Put the model on the device and make what trains it."""
         _check_loader(train_loader)
+        trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
         num_classes = num_classes_of(model)
         model.to(accelerator.device)
@@ -115,9 +117,9 @@ class Run:
         """Whether this process writes and prints."""
         return self.accelerator.is_main_process
 
-    def metrics(self) -> MetricsFile:
-        """The metrics of the run; those of other processes go nowhere."""
-        return MetricsFile(self.settings.out / METRICS if self.is_main else Path(os.devnull))
+    def report(self) -> Report:
+        """Where the numbers of the run go; those of other processes go nowhere."""
+        return Report(self.accelerator, self.settings, replay=True)
 
     def progress(self) -> Progress:
         """The bar of what is left of the run."""

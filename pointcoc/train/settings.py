@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pointcoc.train.trackers import AUTO, check_trackers
+
 Precision = Literal["no", "bf16"]
 Resume = Literal["no", "auto", "must"]
 SMOKE_EPOCHS = 2
@@ -70,6 +72,9 @@ class Settings:
     """Processes that load data; 0 loads in the training process."""
     log_every: int = 50
     """Updates between two lines of split "update" in metrics.jsonl."""
+    trackers: tuple[str, ...] = (AUTO,)
+    """Trackers that receive what metrics.jsonl receives, by their names in accelerate: tensorboard, wandb and others;
+    auto for tensorboard where it is installed, none for none."""
     save_every: int = 0
     """Updates between two checkpoints, besides the one after each epoch; 0 for no others."""
     keep: int = 2
@@ -89,6 +94,7 @@ class Settings:
         for name, (is_allowed, allowed) in _RULES.items():
             if not is_allowed(getattr(self, name)):
                 raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+        check_trackers(self.trackers)
         self._check_schedule()
         if self.is_mixing and self.batch_size % 2:
             raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
