@@ -56,7 +56,7 @@ from pointcoc.train import (
     run_command,
 )
 from pointcoc.train.loaders import SMOKE_SETS
-from pointcoc.train.recipe import say
+from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
 

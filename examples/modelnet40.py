@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
@@ -52,7 +51,7 @@ from pointcoc.train import (
     report_test,
     run_command,
 )
-from pointcoc.train.recipe import say
+from pointcoc.train.processes import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,11 +282,10 @@ class Voting(nn.Module):
 def report_votes(net: ContextClusterNet, loader: DataLoader, settings: CloudSettings) -> dict[str, float]:
     """Measure the network with voting and print a line that says so."""
     scores = evaluate(Voting(net, settings), loader, settings.precision)
-    if PartialState().is_main_process:
-        print(
-            f"with votes of {settings.votes} views, which is not the result above: {scores['accuracy']:.2%} "
-            f"(mean over classes {scores['mean_class_accuracy']:.2%})"
-        )
+    say(
+        f"with votes of {settings.votes} views, which is not the result above: {scores['accuracy']:.2%} "
+        f"(mean over classes {scores['mean_class_accuracy']:.2%})"
+    )
     return scores
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -23,8 +23,9 @@ from pointcoc.train.curves import save_curves
 from pointcoc.train.items import Batch
 from pointcoc.train.labels import check_labels, num_classes_of
 from pointcoc.train.metrics import Progress, Scores, peak_memory
+from pointcoc.train.processes import make_accelerator, say
 from pointcoc.train.report import Report
-from pointcoc.train.run import Run, batches_of, make_accelerator, rank_of
+from pointcoc.train.run import Run, batches_of, rank_of
 from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.update import one_update
@@ -137,11 +138,10 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
     """
     scores = evaluate(model, test_loader, settings.precision)
     report_test("test", scores, result, settings)
-    if PartialState().is_main_process:
-        print(
-            f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
-            f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
-        )
+    say(
+        f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
+        f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
+    )
     return scores
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from accelerate import PartialState
 from torch.utils.data import DataLoader
 
 from pointcoc.models.config import NetworkConfig
@@ -15,6 +14,7 @@ from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
 from pointcoc.train.loop import evaluate
+from pointcoc.train.processes import is_main_process, say
 from pointcoc.train.settings import Settings
 from pointcoc.train.whole_files import atomic
 
@@ -124,7 +124,7 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
     seeds = range(settings.seed, settings.seed + settings.seeds)
     runs = [main(replace(settings, seed=seed, seeds=1, out=settings.out / f"seed-{seed}")) for seed in seeds]
     summary = {name: mean_and_deviation([run[name] for run in runs]) for name in ("accuracy", "mean_class_accuracy")}
-    if PartialState().is_main_process:
+    if is_main_process():
         with atomic(settings.out / SEEDS) as temporary:
             runs_by_seed = {str(seed): run for seed, run in zip(seeds, runs, strict=True)}
             temporary.write_text(json.dumps({"mean_and_deviation": summary, "seeds": runs_by_seed}, indent=2) + "\n")
@@ -160,9 +160,3 @@ def _check_fields(settings: RecipeSettings, config: NetworkConfig, fields: dict[
                 f"{settings.weights} have {name} {getattr(config, name)!r}, and the data or the settings ask for "
                 f"{value!r}; init_from copies the stages alone"
             )
-
-
-def say(sentence: str) -> None:
-    """Print a sentence, once whatever the number of processes."""
-    if PartialState().is_main_process:
-        print(sentence)

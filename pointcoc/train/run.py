@@ -9,8 +9,6 @@ from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from timm.data import Mixup
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
@@ -23,15 +21,15 @@ from pointcoc.train.failures import not_finite
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.metrics import METRICS, Progress, Scores, trim_metrics
 from pointcoc.train.optimization import make_mix, make_optimizer, make_scheduler
+from pointcoc.train.processes import make_accelerator
 from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
 from pointcoc.train.seeds import UPDATE, seed_generators
-from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped, StopRequest
 from pointcoc.train.trackers import trackers_of
 
 Rank = tuple[float, float]
-SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 
 @dataclass(kw_only=True)
@@ -230,23 +228,6 @@ class Run:
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
             raise not_finite(what, self.settings)
-
-
-def make_accelerator(precision: Precision) -> Accelerator:
-    """Make what knows device, precision and processes.
-
-    Raises:
-        ValueError: if accelerate was set up for something else than one process or data parallel ones.
-    """
-    # accelerate keeps one precision per process; a process may train several networks, each with its own.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
-    if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
-        raise ValueError(
-            f"accelerate must be set up for one process or for DDP (multi-GPU or multi-CPU), got "
-            f"{accelerator.distributed_type.value}"
-        )
-    return accelerator
 
 
 def batches_of(
