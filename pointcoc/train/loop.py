@@ -161,9 +161,10 @@ def report_test(split: str, scores: Mapping[str, float], result: FitResult, sett
 def _one_epoch(run: Run, report: Report, progress: Progress) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, report, progress)
-    val = _measure(run.accelerator, run.kept_model, run.val, run.stop_if_asked) if run.val is not None else None
+    kept = run.kept_model()
+    val = _measure(run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
-    is_best = _keep_if_best(run, val)
+    is_best = _keep_if_best(run, kept, val)
     report.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
     if val is not None:
         report.write("val", run.epoch, {"update": run.update, **val, "is_best": is_best})
@@ -240,7 +241,7 @@ def _readable(batch: Batch) -> Any:
     return batch.value
 
 
-def _keep_if_best(run: Run, val: dict[str, float] | None) -> bool:
+def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
     """Write best.safetensors if this epoch is the best so far, or if nothing is there to choose by."""
     rank = rank_of(val)
     # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
@@ -250,5 +251,5 @@ def _keep_if_best(run: Run, val: dict[str, float] | None) -> bool:
     run.best, run.best_epoch = rank, run.epoch
     if run.is_main:
         path = run.settings.out / checkpoint.BEST
-        checkpoint.save_weights(path, run.kept_model, epoch=run.epoch, val=val)
+        checkpoint.save_weights(path, kept, epoch=run.epoch, val=val)
     return True

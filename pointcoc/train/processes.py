@@ -5,25 +5,27 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, parse_flag_from_env
 
+from pointcoc.train import sharding
 from pointcoc.train.settings import Precision
 
-SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
+SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
 
 
 def make_accelerator(precision: Precision) -> Accelerator:
     """Make what knows device, precision and processes.
 
     Raises:
-        ValueError: if accelerate was set up for something else than one process or data parallel ones.
+        ValueError: if accelerate was set up for something else than one process, DDP or FSDP 2.
     """
-    # accelerate keeps one precision per process; a process may train several networks, each with its own.
-    AcceleratorState._reset_state()
+    _forget_settings()
     accelerator = Accelerator(mixed_precision=precision, cpu=_is_on_cpu())
     if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
         raise ValueError(
-            f"accelerate must be set up for one process or for DDP (multi-GPU or multi-CPU), got "
+            f"accelerate must be set up for one process, for DDP (multi-GPU or multi-CPU) or for FSDP, got "
             f"{accelerator.distributed_type.value}"
         )
+    if sharding.is_asked_for() and accelerator.num_processes > 1:
+        sharding.switch_on(accelerator)
     return accelerator
 
 
@@ -42,6 +44,14 @@ def leave_processes() -> None:
     """End the connection to the other processes of a run, if there are any; without that some backends wait at exit."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _forget_settings() -> None:
+    """Forget what accelerate was last asked for; a process may train several networks, each with its own precision."""
+    AcceleratorState._reset_state()
+    shared = PartialState._shared_state
+    if shared.get("distributed_type") == DistributedType.FSDP:  # accelerate keeps it, and then takes no configuration
+        shared["distributed_type"] = DistributedType.MULTI_CPU if _is_on_cpu() else DistributedType.MULTI_GPU
 
 
 def _is_on_cpu() -> bool:
