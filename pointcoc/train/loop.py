@@ -1,7 +1,7 @@
 """The training loop: `fit` chooses the best epoch on a validation part, `evaluate` measures a network.
 
-Built on accelerate (device, bf16), timm (optimizer, schedule, mixup, moving average) and torchmetrics (accuracies). A
-loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
+Built on accelerate (device, mixed precision), timm (optimizer, schedule, mixup, moving average) and torchmetrics
+(accuracies). A loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
 """
 
 import time
@@ -117,14 +117,14 @@ def evaluate(model: nn.Module, loader: DataLoader, precision: Precision = "no") 
     Args:
         model: network from inputs to logits (B, num_classes).
         loader: yields (input, labels).
-        precision: "no" (float32) or "bf16".
+        precision: "no" (float32), "bf16", or on a GPU "fp16".
 
     Returns:
         `loss` (cross entropy, mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1, classes equally
         weighted).
 
     Raises:
-        ValueError: if a label lies outside the classes, or the loader is empty.
+        ValueError: if a label lies outside the classes, the loader is empty, or the device cannot do the precision.
     """
     accelerator = make_accelerator(precision)
     return _measure(accelerator, model.to(accelerator.device), batches_of(loader, accelerator))

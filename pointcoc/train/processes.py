@@ -15,7 +15,7 @@ def make_accelerator(precision: Precision) -> Accelerator:
     """Make what knows device, precision and processes.
 
     Raises:
-        ValueError: if accelerate was set up for something else than one process, DDP or FSDP 2.
+        ValueError: if accelerate was set up for something else than one process, DDP or FSDP 2, or for fp16 on a CPU.
     """
     _forget_settings()
     accelerator = Accelerator(mixed_precision=precision, cpu=_is_on_cpu())
@@ -24,6 +24,8 @@ def make_accelerator(precision: Precision) -> Accelerator:
             f"accelerate must be set up for one process, for DDP (multi-GPU or multi-CPU) or for FSDP, got "
             f"{accelerator.distributed_type.value}"
         )
+    if precision == "fp16" and accelerator.scaler is None:  # accelerate would compute in float32 without a word
+        raise ValueError(f"precision fp16 needs a GPU, got the device {accelerator.device.type}; use bf16 there")
     if sharding.is_asked_for() and accelerator.num_processes > 1:
         sharding.switch_on(accelerator)
     return accelerator

@@ -212,6 +212,8 @@ class Run:
             self._scatter()
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.optimizer.load_state_dict(scatter_state(state["optimizer"], parameters))
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         for name in ("epoch", "update", "seconds", "lr", "best_epoch"):
             setattr(self, name, state[name])
         self.scheduler.step_update(self.update)
@@ -248,6 +250,7 @@ class Run:
             "bad": list(self.bad.items()),
             "scores": scores,
             "optimizer": whole(self.optimizer.state_dict()),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             "settings": plain_settings(self.settings),
         }
 

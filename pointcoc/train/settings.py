@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pointcoc.train.trackers import AUTO, check_trackers
 
-Precision = Literal["no", "bf16"]
+Precision = Literal["no", "bf16", "fp16"]
 Resume = Literal["no", "auto", "must"]
 SMOKE_EPOCHS = 2
 SMOKE_BATCH_SIZE = 16
@@ -61,7 +61,7 @@ class Settings:
     val_fraction: float = 0.1
     """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
     precision: Precision = "no"
-    """Mixed precision; "no" is float32."""
+    """Mixed precision; "no" is float32. "fp16", on a GPU only, scales the loss: small gradients would vanish."""
     recompute: bool = False
     """Compute the inside of blocks again in backward instead of keeping it, which takes less memory and more time."""
     compile: bool = False
@@ -174,7 +174,7 @@ _RULES: dict[str, _Rule] = {
     "cutmix": _at_least(0),
     "ema": _fraction(),
     "val_fraction": _fraction(),
-    "precision": (lambda value: value in ("no", "bf16"), "'no' or 'bf16'"),
+    "precision": (lambda value: value in ("no", "bf16", "fp16"), "'no', 'bf16' or 'fp16'"),
     "seed": _at_least(0),
     "workers": _at_least(0),
     "log_every": _at_least(1),
