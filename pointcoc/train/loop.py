@@ -28,6 +28,8 @@ from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.update import one_update
 
+OnEpoch = Callable[[Any, int], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -45,7 +47,13 @@ class FitResult:
     """Folder of metrics.jsonl, best.safetensors and the last checkpoint."""
 
 
-def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | None, settings: Settings) -> FitResult:
+def fit(
+    model: nn.Module,
+    train_loader: DataLoader,
+    val_loader: DataLoader | None,
+    settings: Settings,
+    on_epoch: OnEpoch | None = None,
+) -> FitResult:
     """Train a network, keep the weights of its best epoch, and leave the model with them.
 
     The best epoch has the highest accuracy on `val_loader`, then the lowest loss; without `val_loader` it is the last.
@@ -67,6 +75,9 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         train_loader: the training part, shuffled.
         val_loader: the validation part, or None. Never the test set.
         settings: see `Settings`; `seed` is set here, after the model was built.
+        on_epoch: called after each epoch and its checkpoint with the weights that are validated and kept, in
+            evaluation mode, and the number of the epoch, 1 first; on the main process alone. `pointcoc.viz.EpochMaps`
+            is one.
 
     Returns:
         The best epoch with its scores, and where the files are.
@@ -90,7 +101,7 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         run.clean_folder()
         with run.stop, run.metrics() as metrics, run.progress() as progress:
             while run.epoch < settings.all_epochs:
-                _one_epoch(run, metrics, progress)
+                _one_epoch(run, metrics, progress, on_epoch)
         run.accelerator.wait_for_everyone()
         if run.is_main:
             save_curves(settings.out)
@@ -139,7 +150,7 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
     return scores
 
 
-def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress) -> None:
+def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress, on_epoch: OnEpoch | None) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, metrics, progress)
     val = _measure(run.accelerator, run.kept_model, run.val, run.stop_if_asked) if run.val is not None else None
@@ -150,7 +161,16 @@ def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress) -> None:
         metrics.write("val", run.epoch, {**val, "is_best": is_best})
     run.save()
     progress.epoch(run.epoch, train, val, is_best)
+    if on_epoch is not None and run.is_main:
+        _call(on_epoch, run.kept_model, run.epoch)
     run.stop_if_asked()
+
+
+def _call(on_epoch: OnEpoch, model: nn.Module, epoch: int) -> None:
+    """Call it with the model in evaluation mode; the model is left in the mode it came in."""
+    was_training = model.training
+    on_epoch(model.eval(), epoch)
+    model.train(was_training)
 
 
 def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, float]:
