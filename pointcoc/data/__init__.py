@@ -7,6 +7,9 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
+from pointcoc.data.part_clouds import HDF5Parts, collate_parts, collate_points
+from pointcoc.data.part_shapes import part_shapes, write_part_shapes
+from pointcoc.data.scenes import RandomScene, SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.splits import split_validation
 
@@ -16,14 +19,21 @@ __all__ = [
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
+    "HDF5Parts",
     "MaskFolder",
     "PlainMask",
     "RandomMask",
+    "RandomScene",
+    "SceneFolder",
+    "collate_parts",
+    "collate_points",
     "collate_sets",
     "digits",
     "image_folder",
     "ink_points",
+    "part_shapes",
     "shapes",
     "split_validation",
+    "write_part_shapes",
     "write_shapes",
 ]
