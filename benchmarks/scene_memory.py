@@ -7,8 +7,8 @@ scenes.py), each size in a process of its own, and prints a Markdown table::
     python benchmarks/scene_memory.py --recompute --sizes 1000000
 
 How to read it: "peak" is the most memory of the process, or of the GPU, in MiB; "before" is that of the process with
-libraries, network and room, before the step; "per point" is their difference in KiB. Memory does not depend on what else
-a machine does, so a busy one will do.
+libraries, network and room, before the step; "per point" is their difference in KiB. Memory does not depend on what
+else a machine does, so a busy one will do.
 """
 
 from __future__ import annotations

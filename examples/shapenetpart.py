@@ -7,7 +7,9 @@
 Training and validation part are trained on, as the published numbers do, and the last weights are measured: nothing is
 chosen on the test set. A point gets the likeliest part among those of its object's category, which the network is told.
 
-HOW_IT_WENT
+Without `--data`, 8 epochs of 1,080 objects of 512 points took 1.2 minutes on one core of an AMD EPYC (float32, torch
+2.15): of the points of 240 test objects 95.7 % got the right part (62 % if all got the largest part of their category),
+mean IoU of instances and of classes 90.5 %. ShapeNetPart itself has not been measured yet.
 """
 
 import argparse

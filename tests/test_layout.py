@@ -22,7 +22,7 @@ LAYERS = (
     ("models",),
     ("detection", "segmentation"),
     ("data", "train", "viz"),
-    ("timm", "export", "pictures"),
+    ("timm", "export", "pictures", "predict"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

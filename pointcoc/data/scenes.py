@@ -73,11 +73,8 @@ class SceneFolder(Dataset):
     def __getitem__(self, index: int) -> Data:
         """Return a room."""
         table = self._table(self.rooms[index])
-        pos = torch.from_numpy(table[:, :3] - table[:, :3].min(0)).float()
-        middle = torch.cat([(pos.amax(0) / 2)[:2], pos.new_zeros(1)])
-        color = torch.from_numpy(table[:, 3:6]).float() / 255 - 0.5
-        label = torch.from_numpy(table[:, 6].astype(np.int64))
-        data = Data(x=torch.cat([pos - middle, color], dim=1), pos=pos, y=label)
+        pos, x = scene_features(torch.from_numpy(table[:, :3]), torch.from_numpy(table[:, 3:6]))
+        data = Data(x=x, pos=pos, y=torch.from_numpy(table[:, 6].astype(np.int64)))
         return data if self.transform is None else self.transform(data)
 
     def _table(self, room: Path) -> np.ndarray:
@@ -93,6 +90,21 @@ class SceneFolder(Dataset):
             np.save(temporary, _read_room(room, self.classes).astype(np.float32))
             temporary.replace(kept)
         return _read_array(kept, len(self.classes))
+
+
+def scene_features(pos: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
+    """Return positions from the lowest corner, and features: position from the middle of the floor, and color.
+
+    Args:
+        pos: shape (N, 3), meters.
+        color: shape (N, 3), 0 to 255; or (N, 0) for none.
+
+    Returns:
+        Float32 of shapes (N, 3) and (N, 6), or (N, 3) without color.
+    """
+    pos = (pos - pos.amin(0)).float()
+    middle = torch.cat([(pos.amax(0) / 2)[:2], pos.new_zeros(1)])
+    return pos, torch.cat([pos - middle, color.float() / 255 - 0.5], dim=1)
 
 
 class RandomScene:
