@@ -9,6 +9,7 @@ from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
 from pointcoc.data.part_clouds import HDF5Parts, collate_parts, collate_points
 from pointcoc.data.part_shapes import part_shapes, write_part_shapes
+from pointcoc.data.part_text import convert_part_text
 from pointcoc.data.scenes import RandomScene, SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.splits import split_validation
@@ -28,6 +29,7 @@ __all__ = [
     "collate_parts",
     "collate_points",
     "collate_sets",
+    "convert_part_text",
     "digits",
     "image_folder",
     "ink_points",

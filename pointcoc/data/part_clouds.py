@@ -24,6 +24,7 @@ from pointcoc.data.collate import collate_sets
 from pointcoc.pointset import PointSet
 
 CATEGORIES, PARTS_FILE = "all_object_categories.txt", "object2setofoids.json"
+TEXT_CATEGORIES = "synsetoffset2category.txt"
 SPLITS = ("train", "val", "test")
 NEEDED = ("data", "label", "pid")
 
@@ -135,7 +136,9 @@ def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
     """Read names and parts of the categories."""
     for name in (CATEGORIES, PARTS_FILE):
         if not (root / name).is_file():
-            raise FileNotFoundError(f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does")
+            is_text = (root / TEXT_CATEGORIES).is_file()
+            advice = "; it holds text: pointcoc.data.convert_part_text writes HDF5 files of it" if is_text else ""
+            raise FileNotFoundError(f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does{advice}")
     lines = [line.split() for line in (root / CATEGORIES).read_text().splitlines() if line.strip()]
     wrong = [number for number, line in enumerate(lines, 1) if len(line) != 2]
     if wrong or not lines:

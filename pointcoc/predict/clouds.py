@@ -33,8 +33,8 @@ class Labeled:
 def read_points(path: str | Path) -> np.ndarray:
     """Read all points of a cloud file, shape (N, 3) or, with colors 0 to 255, (N, 6), float64.
 
-    .npy, .npz, .h5 and text hold a row `x y z` or `x y z r g b` a point, further columns are left out; .ply may have
-    red, green and blue.
+    .npy, .npz, .h5 and text hold a row `x y z` or `x y z r g b` a point, further columns are left out; of .h5
+    the first cloud is read; .ply may have red, green and blue.
 
     Args:
         path: the file.

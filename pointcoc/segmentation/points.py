@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointcoc.geometry import NetworkPlan
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset as find_preset
@@ -78,21 +79,24 @@ class PointSegmenter(nn.Module):
             nn.Linear(dims[0], num_classes),
         )  # fmt: skip
 
-    def forward(self, input: Tensor | PointSet | Any, category: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor | PointSet | Any, category: Tensor | None = None, plan: NetworkPlan | None = None
+    ) -> Tensor:
         """Classify every point.
 
         Args:
             input: clouds (see the class).
             category: kind of each set, shape (B,), int64; needed if the network knows categories, else not allowed.
+            plan: the geometry of this input, if it was made before (`net.plan`).
 
         Raises:
-            ValueError: if categories are missing, too many, or out of range.
+            ValueError: if categories are missing, too many, or out of range, or the plan is that of other points.
         """
         points = self.net._points(input)
         self._check_category(category, points)
-        plan = self.net.plan(points)
-        assert plan.order is not None
+        plan = self.net.plan(points) if plan is None else plan
         stages: list[Any] = self.net.forward_intermediates(points, plan=plan)
+        assert plan.order is not None
         skips = [points.x.index_select(0, plan.order), *(stage.x for stage in stages[:-1])]
         x = stages[-1].x
         ways = propagations(points, plan)

@@ -68,7 +68,8 @@ def propagation(source: PointSet, stage: StagePlan) -> Propagation:
     counts = torch.bincount(source.batch[lonely], minlength=source.num_sets)
     sets = Segments.from_ptr(counts_to_ptr(counts))
     nearest = knn_segments(stage.anchors.pos, stage.sets, source.pos[lonely], sets, 1).squeeze(1)
-    return Propagation(rows, weights / total[rows].clamp(min=NEAR), lonely, nearest, source.num_points)
+    total = torch.where(total > 0, total, 1)
+    return Propagation(rows, weights / total[rows], lonely, nearest, source.num_points)
 
 
 def propagations(points: PointSet, plan: NetworkPlan) -> list[Propagation]:

@@ -38,7 +38,8 @@ def read_text(path: Path) -> np.ndarray:
     rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
     if rows and len(rows[0]) == 1 and rows[0][0].isdigit():  # .xyz and .pts may begin with the number of points
         rows = rows[1:]
-    return np.array([[float(value) for value in row] for row in rows]).reshape(len(rows), -1 if rows else 3)
+    width = 6 if rows and min(map(len, rows)) >= 6 else 3  # with the colors, or with none
+    return np.array([[float(value) for value in row[:width]] for row in rows]).reshape(len(rows), -1 if rows else 3)
 
 
 def read_h5(path: Path) -> np.ndarray:

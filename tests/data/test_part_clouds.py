@@ -11,7 +11,14 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from pointcoc.data import HDF5Parts, collate_parts, collate_points, part_shapes, write_part_shapes
+from pointcoc.data import (
+    HDF5Parts,
+    collate_parts,
+    collate_points,
+    convert_part_text,
+    part_shapes,
+    write_part_shapes,
+)
 from pointcoc.data.part_solids import OBJECTS, PARTS, part_clouds
 
 POINTS = np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)
@@ -125,3 +132,50 @@ def test_sampled_objects_are_read_from_their_cache_and_are_the_same_each_time(tm
         write_part_shapes(tmp_path / "b", num_val=5)
     with pytest.raises(FileExistsError, match="must be new or empty"):
         write_part_shapes(tmp_path / "a", 6, 6, 6, 8)
+
+
+def write_text(root: Path, rows: str = "0 0 1 0 1 0 3\n0 0 2 0 1 0 2\n0 0 3 0 1 0 2\n") -> Path:
+    (root / "train_test_split").mkdir(parents=True)
+    (root / "synsetoffset2category.txt").write_text("Bag\t01\nCap\t02\n")
+    for key, text in (("01", rows.replace("3\n", "0\n").replace("2\n", "1\n")), ("02", rows)):
+        (root / key).mkdir()
+        (root / key / "a.txt").write_text(text)
+    for split in ("train", "val", "test"):
+        names = json.dumps(["shape_data/02/a", "shape_data/01/a"])
+        (root / "train_test_split" / f"shuffled_{split}_file_list.json").write_text(names)
+    return root
+
+
+def test_text_becomes_hdf5(tmp_path: Path) -> None:
+    root = write_text(tmp_path / "text")
+    with pytest.raises(FileNotFoundError, match=r"it holds text: pointcoc.data.convert_part_text writes"):
+        HDF5Parts(root)
+    data = HDF5Parts(convert_part_text(root, tmp_path / "out", num_points=3), "test")
+    assert data.categories == ("Bag", "Cap")
+    assert data.parts == ((0, 1), (2, 3))
+    cap = data[0]
+    assert cap.category.tolist() == [1]
+    order = cap.pos[:, 2].argsort()
+    assert cap.pos[order].tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 3]]
+    assert cap.y[order].tolist() == [3, 2, 2]
+    assert HDF5Parts(convert_part_text(root, tmp_path / "more", num_points=9))[0].pos.shape == (9, 3)
+
+
+def test_text_that_is_refused(tmp_path: Path) -> None:
+    for number, (rows, sentence) in enumerate(
+        (
+            ("0 0 1 3\n0 0 x 3\n", r"a.txt must hold rows of numbers x y z ... part: "),
+            ("0 0 1\n", r"at least four numbers x y z ... part, got \(1, 3\)"),
+            ("0 0 1 3\n0 0 1 0.5\n", r"a part of 0 or more, row 1 is \[0.0, 0.0, 1.0, 0.5\]"),
+        )
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            convert_part_text(write_text(tmp_path / str(number), rows), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    root = write_text(tmp_path / "good")
+    (root / "02" / "a.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="names shape_data/02/a, but there is no such category or no file"):
+        convert_part_text(root, tmp_path / "out")
+    (root / "synsetoffset2category.txt").write_text("Bag\n")
+    with pytest.raises(ValueError, match="must hold a name and a key in each line"):
+        convert_part_text(root, tmp_path / "out")

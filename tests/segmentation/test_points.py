@@ -44,6 +44,14 @@ def test_sets_alone_are_sets_in_a_batch_down_to_one_point(preset: str) -> None:
     assert bool(together.isfinite().all())
 
 
+def test_a_plan_made_before_gives_the_same_and_must_be_that_of_the_points() -> None:
+    model, points = segmenter(), clouds(20, 5)
+    with torch.no_grad():
+        assert torch.equal(model(points, plan=model.net.plan(points)), model(points))
+    with pytest.raises(ValueError, match="plan was made for other points"):
+        model(points, plan=model.net.plan(clouds(3)))
+
+
 def test_the_category_of_an_object_counts() -> None:
     model, points = segmenter(num_categories=2), clouds(20)
     first, second = (model(points, torch.tensor([number])) for number in (0, 1))
