@@ -90,7 +90,13 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         for label, score in zip(labels, found["scores"].tolist(), strict=True)
     ]
     picture = draw_segmentation_masks(picture, found["masks"][:, 0] > 0.5, alpha=ALPHA, colors=colors)
-    return draw_bounding_boxes(picture, found["boxes"], words, colors=colors)
+    style: dict[str, Any] = {
+        "width": 2,
+        "fill_labels": True,
+        "label_colors": "white",
+        "label_background_colors": colors,
+    }
+    return draw_bounding_boxes(picture, found["boxes"], words, colors, **style)
 
 
 def coco_dataset(
