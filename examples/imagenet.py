@@ -56,6 +56,7 @@ from pointcoc.train import (
     run_command,
 )
 from pointcoc.train.loaders import SMOKE_SETS
+from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
 
@@ -250,7 +251,7 @@ def test_images(settings: ImageSettings) -> tuple[DataLoader, int, int]:
 
 def digit_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
     """Return the loaders of the digits, their 10 classes and one channel."""
-    print(f"no --data given: training on scikit-learn's digits as {settings.form} of {settings.size} pixels")
+    say(f"no --data given: training on scikit-learn's digits as {settings.form} of {settings.size} pixels")
     train, val, test = (digits(split, settings.form, settings.size) for split in ("train", "train", "test"))
     train.transform = shifted_image() if settings.form == "image" else ShiftedInk()
     collate_fn = collate_sets if settings.form == "ink" else None

@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
@@ -49,9 +48,10 @@ from pointcoc.train import (
     make_test_loader,
     measure,
     over_seeds,
+    report_test,
     run_command,
 )
-from pointcoc.train.metrics import METRICS, MetricsFile
+from pointcoc.train.processes import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +149,7 @@ def train(settings: CloudSettings) -> dict[str, float]:
     scores = finish(net, loaders.test, result, settings)
     if settings.votes:
         voted = report_votes(net, loaders.test, settings)
-        with MetricsFile(settings.out / METRICS) as metrics:
-            metrics.write("test-votes", result.best_epoch, {**voted, "votes": settings.votes})
+        report_test("test-votes", {**voted, "votes": settings.votes}, result, settings)
     return scores
 
 
@@ -169,10 +168,10 @@ def measure_alone(settings: CloudSettings) -> dict[str, float]:
 def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, int]:
     """Return the loaders of the clouds and the number of their classes."""
     if settings.data is None:
-        print(f"no --data given: training on sampled solids of {settings.num_points} points")
+        say(f"no --data given: training on sampled solids of {settings.num_points} points")
     train, test = (open_clouds(settings, split) for split in ("train", "test"))
     for sentence in train.left_out:
-        print(f"left out: {sentence}")
+        say(f"left out: {sentence}")
     val = copy.copy(train)
     val.transform = test.transform = Prepare(settings)
     train.transform = Augment(settings)
@@ -283,11 +282,10 @@ class Voting(nn.Module):
 def report_votes(net: ContextClusterNet, loader: DataLoader, settings: CloudSettings) -> dict[str, float]:
     """Measure the network with voting and print a line that says so."""
     scores = evaluate(Voting(net, settings), loader, settings.precision)
-    if PartialState().is_main_process:
-        print(
-            f"with votes of {settings.votes} views, which is not the result above: {scores['accuracy']:.2%} "
-            f"(mean over classes {scores['mean_class_accuracy']:.2%})"
-        )
+    say(
+        f"with votes of {settings.votes} views, which is not the result above: {scores['accuracy']:.2%} "
+        f"(mean over classes {scores['mean_class_accuracy']:.2%})"
+    )
     return scores
 
 

@@ -2,8 +2,8 @@
 
     python tests/ddp.py RUNS
 
-RUNS is a JSON list: for each run `processes`, `out`, `stop_at` (the update in which the last process is sent SIGTERM)
-and settings. Processes are forks of this one, which itself never trains.
+RUNS is a JSON list: for each run `processes`, `out`, `stop_at` (the update in which the last process is sent SIGTERM),
+`fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of this one, which itself never trains.
 """
 
 import json
@@ -41,17 +41,24 @@ def train(process: int, processes: int, port: int, out: Path, fields: dict) -> N
     if processes > 1:
         os.environ.update(RANK=str(process), LOCAL_RANK=str(process), WORLD_SIZE=str(processes))
         os.environ.update(LOCAL_WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if version := fields.pop("fsdp", 0):
+        os.environ.update(ACCELERATE_USE_FSDP="true", FSDP_VERSION=str(version))
+        os.environ.update(FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP")
     torch.manual_seed(process)  # the first weights are those of the first process all the same
     net = ContextClusterNet.from_preset("coc_nano", num_classes=2, layer_scale=1.0).double()
     stop_at = fields.pop("stop_at", 0)
     if process == processes - 1:
         terminate_at(net, stop_at)
-    settings = replace(Settings(epochs=2, warmup_epochs=1, batch_size=8, log_every=1, out=out), **fields)
+    settings = replace(
+        Settings(epochs=2, warmup_epochs=1, batch_size=8, log_every=1, trackers=("none",), out=out), **fields
+    )
     loaders = [DataLoader(Images(), batch_size=size, shuffle=True) for size in (8, 7)]
     try:
         fit(net, *loaders, settings)
     except Stopped as stop:
         print(stop, flush=True)
+    if processes > 1:
+        torch.distributed.destroy_process_group()
 
 
 def terminate_at(net: torch.nn.Module, stop_at: int) -> None:

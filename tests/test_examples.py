@@ -37,18 +37,20 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["imagenet", "modelnet40"])
 def test_smoke_on_the_command_line(name: str, tmp_path: Path, clouds: Path) -> None:
-    """The one test that starts Python anew: the file runs from elsewhere, and prints and leaves what it says."""
+    """Files run from elsewhere, print and leave what they say; torchrun's processes print once, and all of them end."""
     data = [] if name == "imagenet" else ["--data", str(clouds), "--num-points", "64", "--preset", "coc_points_small"]
-    command = [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}.py"), "--smoke", "--out", "run", *data]
+    launch = [] if name == "imagenet" else ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [sys.executable, "-W", "ignore", *launch, str(EXAMPLES / f"{name}.py"), "--smoke", "--out", "run", *data]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
+    assert [line.partition(",")[0] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     assert lines[-1].startswith("test accuracy ")
     assert lines[-1].endswith("minutes, files in run")
     assert ("no --data given" in lines[0]) == (name == "imagenet")
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"best.safetensors", "epoch-0001", "epoch-0002", "metrics.jsonl", "curves.png"}
+    assert left == {"best.safetensors", "epoch-0001", "epoch-0002", "metrics.jsonl", "curves.png", "trackers"}
 
 
 @pytest.mark.parametrize("form", ["image", "ink"])

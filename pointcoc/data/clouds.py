@@ -33,7 +33,8 @@ class HDF5Clouds(Dataset):
             takes all. For another choice at every visit, take all and give `torch_geometric.transforms.FixedPoints` as
             transform.
         transform: a torch_geometric transform of an item.
-        max_bad: rows that may be left out because their coordinates are not finite or their label is no class.
+        max_bad: rows that may be left out because they cannot be read, their coordinates are not finite or their label
+            is no class.
 
     Attributes:
         left_out: a sentence for each row that was left out.
@@ -148,17 +149,26 @@ def _read_file(
     """Read a file: clouds (N, P, 3) float32, labels (N,) int64, their rows, and a sentence for each bad row."""
     try:
         with h5py.File(path, "r") as file:
-            points = _read_points(_dataset(file, "data", path), path, num_points)
+            points, unreadable = _read_points(_dataset(file, "data", path), path, num_points)
             labels = _read_labels(_dataset(file, "label", path), path, len(points))
     except (OSError, RuntimeError, TypeError) as error:  # all three are what h5py raises on damaged files
         raise ValueError(f"{path} cannot be read as an HDF5 file; copy or download it again ({error})") from error
-    faults = [_points_fault(path, points), _labels_fault(path, labels, num_classes)]
+    faults = [
+        _read_fault(path, unreadable, len(points)),
+        _points_fault(path, points),
+        _labels_fault(path, labels, num_classes),
+    ]
     is_bad = np.any([rows for rows, _ in faults], axis=0)
     if is_bad.sum() > max_bad:
         raise ValueError(next(sentence for rows, sentence in faults if rows.any()))
     good, bad = np.flatnonzero(~is_bad), np.flatnonzero(is_bad)
-    said = [f"{path} row {row}: {'coordinates' if faults[0][0][row] else 'label'} out of range" for row in bad]
+    said = [f"{path} row {row}: {_reason(int(row), unreadable, faults[1][0])}" for row in bad]
     return points[good], labels[good], good, said
+
+
+def _reason(row: int, unreadable: dict[int, str], is_not_finite: np.ndarray) -> str:
+    """Say what is wrong with a row."""
+    return unreadable.get(row, f"{'coordinates' if is_not_finite[row] else 'label'} out of range")
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
@@ -172,8 +182,8 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     return dataset
 
 
-def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> np.ndarray:
-    """Read the first points of all clouds, shape (N, P, 3) float32."""
+def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
+    """Read the first points of all clouds, shape (N, P, 3) float32, and why rows could not be read."""
     shape = dataset.shape
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dataset.dtype.kind not in "fiu":
         raise ValueError(
@@ -184,8 +194,34 @@ def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> n
             f"num_points must be in [1, {shape[1]}], the points stored per cloud in {path}, got {num_points}"
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is reported below, with its row
-        points = dataset[:, :num_points].astype(np.float32)
-    return points
+        try:
+            return dataset[:, :num_points].astype(np.float32), {}
+        except OSError:
+            return _read_rows(dataset, num_points)
+
+
+def _read_rows(dataset: h5py.Dataset, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
+    """Read a damaged dataset row by row; rows that cannot be read are zeros. Raise if none can."""
+    points = np.zeros((len(dataset), num_points or dataset.shape[1], 3), np.float32)
+    unreadable: dict[int, str] = {}
+    for row in range(len(points)):
+        try:
+            points[row] = dataset[row, :num_points]
+        except OSError as error:
+            if len(unreadable) == len(points) - 1:
+                raise
+            unreadable[row] = str(error)
+    return points, unreadable
+
+
+def _read_fault(path: Path, unreadable: dict[int, str], num_clouds: int) -> tuple[np.ndarray, str]:
+    """Mask of the clouds that could not be read, and the sentence that says so."""
+    is_bad = np.isin(np.arange(num_clouds), list(unreadable))
+    first = next(iter(unreadable), 0)
+    return is_bad, (
+        f"data of {path} cannot be read in row {first} ({unreadable.get(first)}; {len(unreadable)} such rows); copy or "
+        "download it again"
+    )
 
 
 def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarray:

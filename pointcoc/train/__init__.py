@@ -4,7 +4,7 @@ from pointcoc.train.checkpoint import load_weights, save_weights
 from pointcoc.train.command import run_command
 from pointcoc.train.labels import check_labels
 from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader
-from pointcoc.train.loop import FitResult, evaluate, finish, fit
+from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
 from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
@@ -26,6 +26,7 @@ __all__ = [
     "make_test_loader",
     "measure",
     "over_seeds",
+    "report_test",
     "run_command",
     "save_weights",
 ]

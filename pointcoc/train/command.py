@@ -7,6 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 import tyro
 
+from pointcoc.train.processes import leave_processes
 from pointcoc.train.stopping import Stopped
 
 
@@ -49,6 +50,8 @@ def run_command(main: Callable[[S], object], default: S, description: str, args:
         _exit(SIGNALED + stop.number, str(stop))
     except KeyboardInterrupt:
         _exit(SIGNALED + signal.SIGINT, _STOPPED + (_CONTINUES if hasattr(default, "resume") else ""))
+    finally:
+        leave_processes()
 
 
 def _exit(code: int, sentence: str) -> None:

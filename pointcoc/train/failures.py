@@ -41,7 +41,7 @@ def out_of_memory(error: BaseException, settings: Settings, batch_size: int) -> 
     advice = [
         f"--accumulate {2 * settings.accumulate} (the same updates in smaller parts)" if batch_size > 1 else "",
         "" if settings.recompute else "--recompute",
-        "" if settings.precision == "bf16" else "--precision bf16",
+        "" if settings.precision != "no" else "--precision bf16",
         "a smaller --batch-size" if batch_size > 1 else "",
     ]
     listed = ", ".join(option for option in advice if option) or "a smaller network"

@@ -1,17 +1,17 @@
 """The training loop: `fit` chooses the best epoch on a validation part, `evaluate` measures a network.
 
-Built on accelerate (device, bf16), timm (optimizer, schedule, mixup, moving average) and torchmetrics (accuracies). A
-loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
+Built on accelerate (device, mixed precision), timm (optimizer, schedule, mixup, moving average) and torchmetrics
+(accuracies). A loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -22,8 +22,10 @@ from pointcoc.train.batches import Batches
 from pointcoc.train.curves import save_curves
 from pointcoc.train.items import Batch
 from pointcoc.train.labels import check_labels, num_classes_of
-from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, peak_memory
-from pointcoc.train.run import Run, batches_of, make_accelerator, rank_of
+from pointcoc.train.metrics import Progress, Scores, peak_memory
+from pointcoc.train.processes import make_accelerator, say
+from pointcoc.train.report import Report
+from pointcoc.train.run import Run, batches_of, rank_of
 from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.update import one_update
@@ -41,6 +43,8 @@ class FitResult:
     """Scores of that epoch on the validation part; None without one."""
     epochs: int
     """Epochs trained in all, those before a resume included."""
+    updates: int
+    """Updates in all, those before a resume included."""
     seconds: float
     """Time of training and validation in all, those before a resume included."""
     out: Path
@@ -99,9 +103,9 @@ def fit(
         if last is not None:
             run.restore(last)
         run.clean_folder()
-        with run.stop, run.metrics() as metrics, run.progress() as progress:
+        with run.stop, run.report() as report, run.progress() as progress:
             while run.epoch < settings.all_epochs:
-                _one_epoch(run, metrics, progress, on_epoch)
+                _one_epoch(run, report, progress, on_epoch)
         run.accelerator.wait_for_everyone()
         if run.is_main:
             save_curves(settings.out)
@@ -109,7 +113,12 @@ def fit(
         run.release()
     best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
     return FitResult(
-        best_epoch=best["epoch"], best=best["val"], epochs=run.epoch, seconds=run.seconds, out=settings.out
+        best_epoch=best["epoch"],
+        best=best["val"],
+        epochs=run.epoch,
+        updates=run.update,
+        seconds=run.seconds,
+        out=settings.out,
     )
 
 
@@ -119,14 +128,14 @@ def evaluate(model: nn.Module, loader: DataLoader, precision: Precision = "no") 
     Args:
         model: network from inputs to logits (B, num_classes).
         loader: yields (input, labels).
-        precision: "no" (float32) or "bf16".
+        precision: "no" (float32), "bf16", or on a GPU "fp16".
 
     Returns:
         `loss` (cross entropy, mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1, classes equally
         weighted).
 
     Raises:
-        ValueError: if a label lies outside the classes, or the loader is empty.
+        ValueError: if a label lies outside the classes, the loader is empty, or the device cannot do the precision.
     """
     accelerator = make_accelerator(precision)
     return _measure(accelerator, model.to(accelerator.device), batches_of(loader, accelerator))
@@ -139,30 +148,41 @@ def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, setting
         The scores of `evaluate`.
     """
     scores = evaluate(model, test_loader, settings.precision)
-    if not PartialState().is_main_process:
-        return scores
-    with MetricsFile(result.out / METRICS) as metrics:
-        metrics.write("test", result.best_epoch, {**scores, "seconds": result.seconds})
-    print(
+    report_test("test", scores, result, settings)
+    say(
         f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
         f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
     )
     return scores
 
 
-def _one_epoch(run: Run, metrics: MetricsFile, progress: Progress, on_epoch: OnEpoch | None) -> None:
+def report_test(split: str, scores: Mapping[str, float], result: FitResult, settings: Settings) -> None:
+    """Write scores of the test set to metrics.jsonl and to the trackers, once whatever the number of processes.
+
+    Args:
+        split: "test", or a name that begins with it.
+        scores: numbers by name.
+        result: the run whose weights were measured.
+        settings: `out` and `trackers` are read.
+    """
+    with Report(make_accelerator(settings.precision), settings) as report:
+        report.write(split, result.best_epoch, {"update": result.updates, **scores, "seconds": result.seconds})
+
+
+def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch | None) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
-    train = _train(run, metrics, progress)
-    val = _measure(run.accelerator, run.kept_model, run.val, run.stop_if_asked) if run.val is not None else None
+    train = _train(run, report, progress)
+    kept = run.kept_model()
+    val = _measure(run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
-    is_best = _keep_if_best(run, val)
-    metrics.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
+    is_best = _keep_if_best(run, kept, val)
+    report.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
     if val is not None:
-        metrics.write("val", run.epoch, {**val, "is_best": is_best})
+        report.write("val", run.epoch, {"update": run.update, **val, "is_best": is_best})
     run.save()
     progress.epoch(run.epoch, train, val, is_best)
     if on_epoch is not None and run.is_main:
-        _call(on_epoch, run.kept_model, run.epoch)
+        _call(on_epoch, kept, run.epoch)
     run.stop_if_asked()
 
 
@@ -173,7 +193,7 @@ def _call(on_epoch: OnEpoch, model: nn.Module, epoch: int) -> None:
     model.train(was_training)
 
 
-def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, float]:
+def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
     """One pass over the training part, or what is left of it."""
     start = time.perf_counter()
     data_seconds, num_sets = 0.0, 0
@@ -188,7 +208,7 @@ def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, floa
         known_bad = len(run.bad)
         loss = one_update(run, parts, size)
         num_sets += size
-        _report(run, loss, size, known_bad, metrics, progress)
+        _report(run, loss, size, known_bad, report, progress)
         if run.is_save_due:
             run.save()
         run.stop_if_asked()
@@ -203,12 +223,12 @@ def _train(run: Run, metrics: MetricsFile, progress: Progress) -> dict[str, floa
     }
 
 
-def _report(run: Run, loss: float, size: int, known_bad: int, metrics: MetricsFile, progress: Progress) -> None:
+def _report(run: Run, loss: float, size: int, known_bad: int, report: Report, progress: Progress) -> None:
     progress.step(run.epoch + 1, size, loss, run.scores)
     for sentence in list(run.bad.values())[known_bad:]:
         progress.say(f"left out, unreadable: {sentence}")
     if run.update % run.settings.log_every == 0:
-        metrics.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": run.lr})
+        report.write("update", run.epoch + 1, {"update": run.update, "loss": loss, "lr": run.lr})
 
 
 @torch.no_grad()
@@ -241,7 +261,7 @@ def _readable(batch: Batch) -> Any:
     return batch.value
 
 
-def _keep_if_best(run: Run, val: dict[str, float] | None) -> bool:
+def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
     """Write best.safetensors if this epoch is the best so far, or if nothing is there to choose by."""
     rank = rank_of(val)
     # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
@@ -251,5 +271,5 @@ def _keep_if_best(run: Run, val: dict[str, float] | None) -> bool:
     run.best, run.best_epoch = rank, run.epoch
     if run.is_main:
         path = run.settings.out / checkpoint.BEST
-        checkpoint.save_weights(path, run.kept_model, epoch=run.epoch, val=val)
+        checkpoint.save_weights(path, kept, epoch=run.epoch, val=val)
     return True

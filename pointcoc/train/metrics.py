@@ -88,8 +88,8 @@ def peak_memory(device: torch.device) -> float:
 class MetricsFile:
     """metrics.jsonl: one JSON object a line, on disk as soon as it is known.
 
-    Every line has `split` ("update", "train", "val" or "test") and `epoch`, counted from 1. A number that is not
-    finite becomes null.
+    Every line has `split` ("update", "train", "val" or "test"), `epoch`, counted from 1, and `time`, the seconds since
+    1970 at which it was written. A number that is not finite becomes null.
 
     Args:
         path: file to continue, or to begin.
@@ -99,11 +99,13 @@ class MetricsFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a")
 
-    def write(self, split: str, epoch: int, values: Mapping[str, Any]) -> None:
-        """Append one line and flush it."""
-        record = {"split": split, "epoch": epoch, **{name: _jsonable(value) for name, value in values.items()}}
+    def write(self, split: str, epoch: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Append one line and flush it; returns it."""
+        plain = {name: _jsonable(value) for name, value in values.items()}
+        record = {"split": split, "epoch": epoch, **plain, "time": round(time.time(), 3)}
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
+        return record
 
     def close(self) -> None:
         """Close the file."""
@@ -114,6 +116,11 @@ class MetricsFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def trim_metrics(path: Path, epochs: int, updates: int) -> None:
@@ -200,7 +207,7 @@ def _is_kept(line: str, epochs: int, updates: int) -> bool:
         return False
     if record["split"] == "update":
         return record["update"] <= updates
-    return record["split"] != "test" and record["epoch"] <= epochs
+    return not record["split"].startswith("test") and record["epoch"] <= epochs
 
 
 def _jsonable(value: Any) -> Any:

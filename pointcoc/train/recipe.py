@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from accelerate import PartialState
 from torch.utils.data import DataLoader
 
 from pointcoc.models.config import NetworkConfig
@@ -15,6 +14,7 @@ from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
 from pointcoc.train.loop import evaluate
+from pointcoc.train.processes import is_main_process, say
 from pointcoc.train.settings import Settings
 from pointcoc.train.whole_files import atomic
 
@@ -86,7 +86,7 @@ def make_network(settings: RecipeSettings, num_classes: int, **fields: Any) -> C
         return ContextClusterNet(config)
     source = open_network(settings.init_from)
     net = ContextClusterNet(with_stages_of(config, source.config))
-    _say(f"{settings.init_from}: {copy_stages(net, source)}")
+    say(f"{settings.init_from}: {copy_stages(net, source)}")
     return net
 
 
@@ -102,7 +102,7 @@ def measure(net: ContextClusterNet, loader: DataLoader, settings: RecipeSettings
         The scores of `evaluate`.
     """
     scores = evaluate(net, loader, settings.precision)
-    _say(
+    say(
         f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
         f"weights {settings.weights}"
     )
@@ -124,12 +124,12 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
     seeds = range(settings.seed, settings.seed + settings.seeds)
     runs = [main(replace(settings, seed=seed, seeds=1, out=settings.out / f"seed-{seed}")) for seed in seeds]
     summary = {name: mean_and_deviation([run[name] for run in runs]) for name in ("accuracy", "mean_class_accuracy")}
-    if PartialState().is_main_process:
+    if is_main_process():
         with atomic(settings.out / SEEDS) as temporary:
             runs_by_seed = {str(seed): run for seed, run in zip(seeds, runs, strict=True)}
             temporary.write_text(json.dumps({"mean_and_deviation": summary, "seeds": runs_by_seed}, indent=2) + "\n")
     (mean, deviation), (class_mean, class_deviation) = summary.values()
-    _say(
+    say(
         f"{settings.seeds} seeds: test accuracy {100 * mean:.2f} ± {100 * deviation:.2f} % (mean over classes "
         f"{100 * class_mean:.2f} ± {100 * class_deviation:.2f} %), mean and standard deviation"
     )
@@ -148,7 +148,7 @@ def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) 
     if net.config.num_classes != num_classes:
         if settings.eval_only:
             raise ValueError(f"{settings.weights} tell {net.config.num_classes} classes, the data hold {num_classes}")
-        _say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
+        say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
         net.reset_classifier(num_classes)
     return net.to(torch.float32)
 
@@ -160,8 +160,3 @@ def _check_fields(settings: RecipeSettings, config: NetworkConfig, fields: dict[
                 f"{settings.weights} have {name} {getattr(config, name)!r}, and the data or the settings ask for "
                 f"{value!r}; init_from copies the stages alone"
             )
-
-
-def _say(sentence: str) -> None:
-    if PartialState().is_main_process:
-        print(sentence)

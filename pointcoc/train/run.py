@@ -1,7 +1,7 @@
 """The moving parts of a run: made, saved, continued, and given back."""
 
+import copy
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -10,8 +10,6 @@ from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from timm.data import Mixup
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
@@ -22,24 +20,33 @@ from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.failures import not_finite
 from pointcoc.train.labels import num_classes_of
-from pointcoc.train.metrics import METRICS, MetricsFile, Progress, Scores, trim_metrics
+from pointcoc.train.metrics import METRICS, Progress, Scores, trim_metrics
 from pointcoc.train.optimization import make_mix, make_optimizer, make_scheduler
+from pointcoc.train.processes import make_accelerator
+from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
 from pointcoc.train.seeds import UPDATE, seed_generators
-from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.settings import Settings
+from pointcoc.train.sharding import gather_weights, is_sharded, prepare, scatter_state, scatter_weights, whole
 from pointcoc.train.stopping import Stopped, StopRequest
+from pointcoc.train.trackers import trackers_of
 
 Rank = tuple[float, float]
-SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 
 @dataclass(kw_only=True)
 class Run:
-    """The moving parts of a run, and the counters that a checkpoint holds."""
+    """The moving parts of a run, and the counters that a checkpoint holds.
+
+    `own` is the model that came, and `own_average` another one for the moving average: with FSDP they are copies
+    without shards, which what is trained is gathered into; otherwise they are what is trained.
+    """
 
     settings: Settings
     accelerator: Accelerator
     model: nn.Module
+    own: nn.Module
+    own_average: nn.Module | None
     optimizer: Any
     scheduler: Scheduler
     train: Batches
@@ -65,22 +72,29 @@ class Run:
     ) -> Self:
         """Put the model on the device and make what trains it."""
         _check_loader(train_loader)
+        trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
         num_classes = num_classes_of(model)
+        own, model = model, copy.deepcopy(model) if is_sharded(accelerator) else model
         model.to(accelerator.device)
         _share_weights(model, accelerator)
-        optimizer = make_optimizer(model, settings)
         # A copy: before anything is put around the forward of the model.
         average = ModelEmaV3(model, decay=settings.ema, use_warmup=True) if settings.ema else None
-        _prepare_forward(model, settings)
+        own_average = average.module if average is not None else None
+        own_average = copy.deepcopy(own_average) if is_sharded(accelerator) else own_average
+        _prepare_forward(model, settings, is_sharded(accelerator))
+        optimizer = make_optimizer(model, settings)
+        trained, steps = prepare(accelerator, model, optimizer, average.module if average is not None else None)
         train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
         if train.is_stream and settings.save_every:
             raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
         return cls(
             settings=settings,
             accelerator=accelerator,
-            model=accelerator.prepare_model(model),
-            optimizer=accelerator.prepare_optimizer(optimizer),
+            model=trained,
+            own=own,
+            own_average=own_average,
+            optimizer=steps,
             scheduler=make_scheduler(optimizer, len(train), settings),
             train=train,
             val=batches_of(val_loader, accelerator, settings.seed) if val_loader is not None else None,
@@ -95,15 +109,20 @@ class Run:
         """The weights in training, out of accelerate's wrappers."""
         return self.accelerator.unwrap_model(self.model)
 
-    @property
-    def average_model(self) -> nn.Module | None:
-        """The moving average of the weights, None without one."""
-        return None if self.average is None else self.average.module
+    def whole_model(self) -> nn.Module:
+        """The weights in training, without shards; all processes call this alike."""
+        return gather_weights(self.plain_model, self.own) if is_sharded(self.accelerator) else self.own
 
-    @property
+    def whole_average(self) -> nn.Module | None:
+        """The moving average of the weights, None without one; otherwise as `whole_model`."""
+        if self.average is None or self.own_average is None or not is_sharded(self.accelerator):
+            return self.own_average
+        return gather_weights(self.average.module, self.own_average)
+
     def kept_model(self) -> nn.Module:
-        """The weights that are validated and kept: the moving average if there is one."""
-        return self.plain_model if self.average_model is None else self.average_model
+        """The weights that are validated and kept, the moving average if there is one; as `whole_model`."""
+        average = self.whole_average()
+        return self.whole_model() if average is None else average
 
     @property
     def position(self) -> int:
@@ -115,9 +134,9 @@ class Run:
         """Whether this process writes and prints."""
         return self.accelerator.is_main_process
 
-    def metrics(self) -> MetricsFile:
-        """The metrics of the run; those of other processes go nowhere."""
-        return MetricsFile(self.settings.out / METRICS if self.is_main else Path(os.devnull))
+    def report(self) -> Report:
+        """Where the numbers of the run go; those of other processes go nowhere."""
+        return Report(self.accelerator, self.settings, replay=True)
 
     def progress(self) -> Progress:
         """The bar of what is left of the run."""
@@ -164,12 +183,13 @@ class Run:
         """
         scores = self.scores.joined(self.accelerator).state_dict()
         self.count_seconds()
-        if self.is_main and not (self.train.is_stream and self.position):
-            self._check_finite()
+        if not (self.train.is_stream and self.position):
+            model, average = self.whole_model(), self.whole_average()
+            self._check_finite(model)
+            state = self._state(scores)
             name = checkpoint.checkpoint_name(self.epoch, self.update, is_whole_epoch=self.position == 0)
-            checkpoint.save_checkpoint(
-                self.settings.out, name, self.plain_model, self.average_model, self._state(scores), self.settings.keep
-            )
+            if self.is_main:
+                checkpoint.save_checkpoint(self.settings.out, name, model, average, state, self.settings.keep)
         self.accelerator.wait_for_everyone()
         return checkpoint.last_checkpoint(self.settings.out)
 
@@ -187,8 +207,13 @@ class Run:
         state = checkpoint.read_state(path)
         check_same_settings(path, state["settings"], plain_settings(self.settings))
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
-        checkpoint.load_checkpoint(path, self.plain_model, self.average_model)
-        self.optimizer.load_state_dict(state["optimizer"])
+        checkpoint.load_checkpoint(path, self.own, self.own_average)
+        if is_sharded(self.accelerator):
+            self._scatter()
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.optimizer.load_state_dict(scatter_state(state["optimizer"], parameters))
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         for name in ("epoch", "update", "seconds", "lr", "best_epoch"):
             setattr(self, name, state[name])
         self.scheduler.step_update(self.update)
@@ -196,6 +221,11 @@ class Run:
         self.bad = dict(state["bad"])
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
+
+    def _scatter(self) -> None:
+        scatter_weights(self.own, self.plain_model)
+        if self.average is not None and self.own_average is not None:
+            scatter_weights(self.own_average, self.average.module)
 
     def release(self) -> None:
         """Give the model back as it came."""
@@ -219,32 +249,16 @@ class Run:
             "best_epoch": self.best_epoch,
             "bad": list(self.bad.items()),
             "scores": scores,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole(self.optimizer.state_dict()),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             "settings": plain_settings(self.settings),
         }
 
-    def _check_finite(self) -> None:
-        tensors = [tensor for tensor in self.plain_model.state_dict().values() if tensor.is_floating_point()]
+    def _check_finite(self, model: nn.Module) -> None:
+        tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
             raise not_finite(what, self.settings)
-
-
-def make_accelerator(precision: Precision) -> Accelerator:
-    """Make what knows device, precision and processes.
-
-    Raises:
-        ValueError: if accelerate was set up for something else than one process or data parallel ones.
-    """
-    # accelerate keeps one precision per process; a process may train several networks, each with its own.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
-    if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
-        raise ValueError(
-            f"accelerate must be set up for one process or for DDP (multi-GPU or multi-CPU), got "
-            f"{accelerator.distributed_type.value}"
-        )
-    return accelerator
 
 
 def batches_of(
@@ -293,10 +307,12 @@ def _share_weights(model: nn.Module, accelerator: Accelerator) -> None:
             torch.distributed.broadcast(tensor, 0)
 
 
-def _prepare_forward(model: nn.Module, settings: Settings) -> None:
+def _prepare_forward(model: nn.Module, settings: Settings, is_in_shards: bool) -> None:
     if settings.recompute:
         if not hasattr(model, "set_grad_checkpointing"):
             raise ValueError(f"recompute needs a network with set_grad_checkpointing, got {type(model).__name__}")
         model.set_grad_checkpointing(True)  # type: ignore[operator]
+    if settings.compile and is_in_shards:
+        raise ValueError("compile must be off with FSDP, which exchanges weights within the network")
     if settings.compile:
         model.compile()

@@ -19,6 +19,7 @@ FREE_ON_RESUME = (
         "keep",
         "max_bad",
         "out",
+        "trackers",
         "overwrite",
         "resume",
         "workers",
@@ -27,6 +28,7 @@ FREE_ON_RESUME = (
     *("accumulate", "recompute", "compile"),
 )
 BAD_ITEMS = "bad_items.txt"
+TRACKERS = "trackers"
 
 
 def run_to_resume(settings: Settings) -> Path | None:
@@ -56,7 +58,7 @@ def clear_run(out: Path) -> None:
     """Remove what a run left in its folder, and nothing else."""
     for path in checkpoint.checkpoints(out):
         checkpoint.discard(path)
-    for name in (checkpoint.BEST, METRICS, BAD_ITEMS):
+    for name in (checkpoint.BEST, METRICS, BAD_ITEMS, TRACKERS):
         remove(out / name)
 
 

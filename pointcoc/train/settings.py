@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-Precision = Literal["no", "bf16"]
+from pointcoc.train.trackers import AUTO, check_trackers
+
+Precision = Literal["no", "bf16", "fp16"]
 Resume = Literal["no", "auto", "must"]
 SMOKE_EPOCHS = 2
 SMOKE_BATCH_SIZE = 16
@@ -59,7 +61,7 @@ class Settings:
     val_fraction: float = 0.1
     """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
     precision: Precision = "no"
-    """Mixed precision; "no" is float32."""
+    """Mixed precision; "no" is float32. "fp16", on a GPU only, scales the loss: small gradients would vanish."""
     recompute: bool = False
     """Compute the inside of blocks again in backward instead of keeping it, which takes less memory and more time."""
     compile: bool = False
@@ -70,6 +72,9 @@ class Settings:
     """Processes that load data; 0 loads in the training process."""
     log_every: int = 50
     """Updates between two lines of split "update" in metrics.jsonl."""
+    trackers: tuple[str, ...] = (AUTO,)
+    """Trackers that receive what metrics.jsonl receives, by their names in accelerate: tensorboard, wandb and others;
+    auto for tensorboard where it is installed, none for none."""
     save_every: int = 0
     """Updates between two checkpoints, besides the one after each epoch; 0 for no others."""
     keep: int = 2
@@ -89,6 +94,7 @@ class Settings:
         for name, (is_allowed, allowed) in _RULES.items():
             if not is_allowed(getattr(self, name)):
                 raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+        check_trackers(self.trackers)
         self._check_schedule()
         if self.is_mixing and self.batch_size % 2:
             raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
@@ -168,7 +174,7 @@ _RULES: dict[str, _Rule] = {
     "cutmix": _at_least(0),
     "ema": _fraction(),
     "val_fraction": _fraction(),
-    "precision": (lambda value: value in ("no", "bf16"), "'no' or 'bf16'"),
+    "precision": (lambda value: value in ("no", "bf16", "fp16"), "'no', 'bf16' or 'fp16'"),
     "seed": _at_least(0),
     "workers": _at_least(0),
     "log_every": _at_least(1),

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from damage import write_damaged
 from torch_geometric.transforms import FixedPoints, NormalizeScale
 
 from pointcoc.data import HDF5Clouds, collate_sets
@@ -236,3 +237,27 @@ def test_rows_up_to_max_bad_are_left_out_and_named(tmp_path):
         HDF5Clouds(tmp_path, "train", None, max_bad=1)
     with pytest.raises(ValueError, match="max_bad"):
         HDF5Clouds(tmp_path, "train", None, max_bad=-1)
+
+
+def test_rows_that_cannot_be_read_are_named_and_left_out(tmp_path):
+    (tmp_path / "shape_names.txt").write_text("cube\nball\n")
+    data = np.random.default_rng(0).normal(size=(5, 40, 3)).astype(np.float32)
+    path = tmp_path / "ply_data_train0.h5"
+    write_damaged(path, data, np.array([0, 1, 1, 0, 1]), rows=(1, 4))
+    clouds = HDF5Clouds(tmp_path, "train", 30, max_bad=2)
+    assert [sentence.partition(" (")[0] for sentence in clouds.left_out] == [
+        f"{path} row {row}: Can't synchronously read data" for row in (1, 4)
+    ]
+    assert torch.equal(clouds.points, torch.from_numpy(data[[0, 2, 3], :30]))
+    assert [clouds.source(index) for index in range(3)] == [f"{path} row {row}" for row in (0, 2, 3)]
+    message = rf"data of {path} cannot be read in row 1 \(.* data \(.*\); 2 such rows\); copy or download it again"
+    with pytest.raises(ValueError, match=message):
+        HDF5Clouds(tmp_path, "train", 30, max_bad=1)
+
+
+def test_a_file_without_a_row_that_can_be_read(tmp_path):
+    (tmp_path / "shape_names.txt").write_text("cube\n")
+    data = np.random.default_rng(0).normal(size=(2, 40, 3)).astype(np.float32)
+    write_damaged(tmp_path / "ply_data_train0.h5", data, np.zeros(2, int), rows=(0, 1))
+    with pytest.raises(ValueError, match=r"ply_data_train0.h5 cannot be read as an HDF5 file; copy or"):
+        HDF5Clouds(tmp_path, "train", max_bad=9, num_points=8)

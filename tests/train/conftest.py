@@ -84,6 +84,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 
     def make(**fields: Any) -> Settings:
         fast: dict[str, Any] = {"epochs": 3, "warmup_epochs": 1, "lr": 0.01, "log_every": 2, "out": tmp_path / "run"}
+        fast["trackers"] = ("none",)
         return Settings(**{**fast, **fields})
 
     return make

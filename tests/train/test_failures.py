@@ -30,6 +30,7 @@ def test_options_in_use_are_not_suggested(settings) -> None:
     assert "--accumulate 8" in said
     assert "--recompute" not in said
     assert "bf16" not in said
+    assert "bf16" not in str(out_of_memory(MemoryError(), settings(precision="fp16"), 16))
     assert str(out_of_memory(MemoryError(), settings(recompute=True, precision="bf16"), 1)).endswith(
         "a smaller network"
     )

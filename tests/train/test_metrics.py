@@ -1,6 +1,7 @@
 """Scores by hand, metrics.jsonl line by line, and the line of an epoch."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "metrics.jsonl"
     with MetricsFile(path) as metrics:
         metrics.write("train", 1, {"loss": 0.5, "is_best": True})
-        assert json.loads(path.read_text()) == {"split": "train", "epoch": 1, "loss": 0.5, "is_best": True}
+        line = json.loads(path.read_text())
+        assert abs(line.pop("time") - time.time()) < 60
+        assert line == {"split": "train", "epoch": 1, "loss": 0.5, "is_best": True}
         metrics.write("val", 1, {"loss": float("nan")})
         assert json.loads(path.read_text().splitlines()[1])["loss"] is None
 
@@ -37,10 +40,12 @@ def test_trimming_keeps_whole_epochs_and_the_updates_of_one_begun(tmp_path: Path
             metrics.write("update", epoch, {"update": 10 * epoch})
             metrics.write("train", epoch, {})
         metrics.write("test", 1, {})
+        metrics.write("test-votes", 1, {})
     with path.open("a") as file:
         file.write('{"split": "tr')
     trim_metrics(path, 2, 25)
     kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["split"] for line in kept} == {"update", "train"}
     assert [line["epoch"] for line in kept if line["split"] == "train"] == [1, 2]
     assert [line["update"] for line in kept if line["split"] == "update"] == [5, 10, 15, 20, 25]
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]

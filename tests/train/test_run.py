@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from pointcoc.train import Stopped, checkpoint, fit
+from pointcoc.train import Stopped, checkpoint, evaluate, fit
+from pointcoc.train.processes import make_accelerator
 
 
 class Killed(BaseException):
@@ -59,6 +61,50 @@ def test_a_kill_at_any_update_changes_nothing(tiny, train_loader, val_loader, se
     assert lines(killed.out) == lines(whole.out)
     last = [torch.load(out / "epoch-0003" / "state.pt", weights_only=True) for out in (whole.out, killed.out)]
     torch.testing.assert_close(last[0]["optimizer"], last[1]["optimizer"], rtol=0, atol=0)
+
+
+@pytest.fixture
+def scaled(monkeypatch) -> None:
+    """The scaler of fp16, on a CPU, where accelerate has none: twice the scale after two updates without overflow."""
+
+    def make(precision: str) -> Accelerator:
+        accelerator = make_accelerator("no")
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+        return accelerator
+
+    monkeypatch.setattr("pointcoc.train.run.make_accelerator", make)
+
+
+def test_the_scaler_of_gradients_continues(tiny, train_loader, settings, tmp_path, scaled) -> None:
+    whole, killed = (settings(out=tmp_path / name, resume="auto", clip_grad=0.5) for name in ("whole", "killed"))
+    expected, model = tiny(), tiny()
+    fit(expected, train_loader, None, whole)
+    at_forward(model, 8, kill)
+    with pytest.raises(Killed):
+        fit(model, train_loader, None, killed)
+    fit(model, train_loader, None, killed)
+    states = [checkpoint.read_state(out / "epoch-0003")["scaler"] for out in (whole.out, killed.out)]
+    assert (states[0]["scale"], states[0]["_growth_tracker"]) == (2.0**14, 1)  # nine updates
+    assert states[1] == states[0]
+    assert same_weights(model, expected)
+
+
+def test_an_overflow_leaves_the_weights_and_halves_the_scale(tiny, train_loader, settings, scaled) -> None:
+    model, seen = tiny(), []
+    model.register_forward_pre_hook(lambda module, _: seen.append(module.first.weight.detach().clone()))
+    model.first.weight.register_hook(lambda gradient: gradient * torch.inf if len(seen) == 2 else gradient)
+    fit(model, train_loader, None, settings(epochs=1))
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[1], seen[2])
+    assert checkpoint.read_state(settings().out / "epoch-0001")["scaler"]["scale"] == 2.0**9
+
+
+def test_fp16_is_refused_on_a_cpu(tiny, train_loader, settings, monkeypatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(ValueError, match="precision fp16 needs a GPU, got the device cpu; use bf16 there"):
+        fit(tiny(), train_loader, None, settings(precision="fp16"))
+    with pytest.raises(ValueError, match="precision fp16 needs a GPU"):
+        evaluate(tiny(), train_loader, "fp16")
 
 
 def test_the_last_checkpoints_are_kept(tiny, train_loader, val_loader, settings) -> None:

@@ -33,6 +33,7 @@ def test_clearing_removes_the_run_and_nothing_else(settings, tiny) -> None:
     save_checkpoint(out, "epoch-0002", tiny(), None, {})
     for name in ("best.safetensors", "metrics.jsonl", "notes.txt"):
         (out / name).touch()
+    (out / "trackers" / "pointcoc").mkdir(parents=True)
     clear_run(out)
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
 

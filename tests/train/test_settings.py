@@ -28,7 +28,7 @@ from pointcoc.train import Settings
         ("label_smoothing", 1.0, "label_smoothing must be at least 0 and below 1, got 1.0"),
         ("ema", 1.0, "ema must be at least 0 and below 1, got 1.0"),
         ("val_fraction", -0.1, "val_fraction must be at least 0 and below 1, got -0.1"),
-        ("precision", "fp8", "precision must be 'no' or 'bf16', got 'fp8'"),
+        ("precision", "fp8", "precision must be 'no', 'bf16' or 'fp16', got 'fp8'"),
         ("workers", -1, "workers must be at least 0, got -1"),
         ("accumulate", 0, "accumulate must be at least 1, got 0"),
         ("accumulate", 5, r"batch_size must be a multiple of accumulate \(5\).* got 64"),

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
+from damage import write_damaged
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pointcoc.train import checkpoint, evaluate, fit
@@ -44,6 +47,9 @@ def test_a_loss_that_is_not_finite_leaves_batch_and_checkpoint(tiny, settings) -
     assert batch["inputs"][3].isinf().all()
     assert batch["sources"] == ["item 4", "item 5", "item 6", "item 7"]
     assert (batch["labels"].tolist(), batch["update"]) == ([1, 2, 0, 1], 2)
+    # The second of three updates of a warm-up of one epoch, a third of the way from 1e-6 to 0.01.
+    assert batch["lr"] == pytest.approx(1e-6 + (0.01 - 1e-6) / 3)
+    assert batch["what"] == said.partition(";")[0]
     model = tiny()
     checkpoint.load_checkpoint(last, model, None)
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
@@ -105,27 +111,45 @@ def test_out_of_memory_leaves_the_last_checkpoint_whole(tiny, train_loader, sett
     checkpoint.load_checkpoint(last, tiny(), None)
 
 
-class Rows(TensorDataset):
-    """Rows of an HDF5 file of which one is damaged: it names itself as clouds do."""
+class Rows(Dataset):
+    """Rows of an HDF5 file, read one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return 12
 
     def source(self, index: int) -> str:
-        return f"ply_data_train0.h5 row {index}"
+        return f"{self.path} row {index}"
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
-        if index == 6:
-            raise OSError("Can't synchronously read data (inflate() failed)")
-        return super().__getitem__(index)
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        with h5py.File(self.path, "r") as file:
+            return torch.from_numpy(file["data"][index]), int(file["label"][index])
 
 
-def test_a_damaged_row_is_named_by_file_and_row(tiny, settings) -> None:
-    loader = DataLoader(Rows(torch.randn(12, 1, 4, 4), torch.arange(12) % 3), batch_size=4)
-    sentence = "ply_data_train0.h5 row 6: Can't synchronously read data (inflate() failed)"
+@pytest.fixture
+def rows(tmp_path: Path) -> Rows:
+    """Twelve images in a real file whose row 6 is damaged."""
+    data = np.random.default_rng(0).normal(size=(12, 1, 4, 4)).astype(np.float32)
+    write_damaged(tmp_path / "train0.h5", data, np.arange(12) % 3, rows=(6,))
+    return Rows(tmp_path / "train0.h5")
+
+
+def test_a_damaged_row_is_named_by_file_and_row(tiny, settings, rows: Rows) -> None:
     run = settings(save_every=1)
     with pytest.raises(ValueError) as stop:
-        fit(tiny(), loader, None, run)
-    assert str(stop.value).startswith(f"1 training items cannot be read and max_bad is 0: {sentence}; all are listed")
-    assert (run.out / "bad_items.txt").read_text() == f"{sentence}\n"
-    assert checkpoint.last_checkpoint(run.out) == run.out / "epoch-0000-update-00001"
+        fit(tiny(), DataLoader(rows, batch_size=4), None, run)
+    listed = (run.out / "bad_items.txt").read_text()
+    assert listed.startswith(f"{rows.path} row 6: Can't synchronously read data (")
+    said = f"1 training items cannot be read and max_bad is 0: {listed.strip()}; all are listed in"
+    assert str(stop.value).startswith(said)
+    last = checkpoint.last_checkpoint(run.out)
+    assert last == run.out / "epoch-0000-update-00001"
+    checkpoint.load_checkpoint(last, tiny(), None)
+    result = fit(tiny(), DataLoader(rows, batch_size=4), None, settings(save_every=1, resume="must", max_bad=1))
+    assert (result.epochs, result.updates) == (3, 9)
+    assert (run.out / "bad_items.txt").read_text() == listed
 
 
 def test_another_error_of_the_network_keeps_its_name(tiny, settings) -> None:
