@@ -118,7 +118,8 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
         seconds = fit(model, train, val, settings, metrics, device)
         scores = measure(model, val, settings, device)
         metrics.write("val", 0, {**scores, "seconds": seconds, "parameters": count})
-    save_weights(settings.out / "last.safetensors", model, val=scores)
+    notes = {"first_class": settings.first_class, "short_side": settings.short_side}  # pointcoc predict reads them
+    save_weights(settings.out / "last.safetensors", model, val=scores, **notes)
     print(f"{report(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
     return scores
 

@@ -121,7 +121,8 @@ def main(settings: DetectionSettings) -> dict[str, float]:
         seconds = fit(model, train, settings, metrics, device)
         scores = measure(model, val, device, min(len(val), SMOKE_STEPS) if settings.smoke else len(val))
         metrics.write("val", settings.epochs, {**scores, "seconds": seconds})
-    save_weights(settings.out / "last.safetensors", model, val=scores)
+    classes = {one["id"]: one.get("name", str(one["id"])) for one in train.coco.dataset.get("categories", [])}
+    save_weights(settings.out / "last.safetensors", model, val=scores, classes=classes)
     print(f"box AP {scores['box_ap']:.1%}, mask AP {scores['mask_ap']:.1%}, {seconds / 60:.1f} minutes of training")
     return scores
 

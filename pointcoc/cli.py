@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_convert(commands)
     add_export(commands)
+    add_predict(commands)
     for add in (add_explore, add_visualize, add_animate, add_robustness):
         add(commands)
     return parser
@@ -119,6 +120,38 @@ def _export(options: argparse.Namespace) -> None:
     path = export_network(net, options.out, size, options.num_points, options.dynamic, options.output)
     names = ", ".join(ExportForm(net, options.output).output_names)
     print(f"wrote {path}: {path.stat().st_size / 2**20:.1f} MiB, output {names}")
+
+
+def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand `predict`."""
+    parser = commands.add_parser(
+        "predict",
+        help="draw what a trained model finds: boxes and masks, classes of pixels, classes of points",
+        description="Write what a model of detection or segmentation says about images (drawn, COCO JSON, PNG masks) "
+        "or clouds (colored PLY).",
+    )
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="images, or clouds (.npy, .ply, .txt, ...)")
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        required=True,
+        help="last.safetensors of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, or its folder",
+    )
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write")
+    parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")
+    parser.add_argument("--window", type=int, help="side of sliding windows for classes of pixels; default: none")
+    parser.add_argument("--category", metavar="NAME", help="kind of the objects whose parts are wanted")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    try:
+        from pointcoc.predict import predict
+    except ModuleNotFoundError as error:
+        raise ImportError(f"predict needs {error.name}; install it with: pip install 'pointcoc[detection]'") from error
+    done = predict(options.weights, options.inputs, options.out, options.threshold, options.window, options.category)
+    count = len(options.inputs)
+    print(f"wrote what {done.kind} says about {count} {'input' if count == 1 else 'inputs'} to {options.out}")
 
 
 if __name__ == "__main__":

@@ -192,3 +192,12 @@ def test_operators_add_up(module, mode: str, capsys) -> None:
     milliseconds = [float(line.split(" | ")[1]) for line in printed.splitlines() if line.endswith("% |")]
     assert sum(milliseconds[:-1]) == pytest.approx(milliseconds[-1], abs=0.01 * len(milliseconds))
     assert "GFLOP/s in all" in printed
+
+
+def test_scene_memory_measures_a_step_of_training(module) -> None:
+    scene_memory = module("scene_memory")
+    row = scene_memory.one_step(2000, recompute=True, device=CPU)
+    assert 50 * 2**20 < row["before"] <= row["peak"]
+    assert 0 < row["loss"] < 10
+    rows = [{"points": 1024, "before": 2**20, "peak": 3 * 2**20}]
+    assert scene_memory.table(rows)[-1] == "| 1,024 | 1 | 3 | 2.00 |"

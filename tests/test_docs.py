@@ -62,6 +62,7 @@ def test_pages_run_from_top_to_bottom(page: str, place: Path) -> None:
         write_official_checkpoint(place / "coc_tiny.pth.tar")
     if page == "gallery":
         pytest.importorskip("pytorch_grad_cam", reason="class activation maps need the extra viz")
+    if page in ("gallery", "segmentation", "detection"):
         write_inputs(place)
     run_blocks(PAGES[page])
 

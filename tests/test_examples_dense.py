@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 from test_examples import example
 
+from pointcoc.cli import main
+from pointcoc.predict import read_points
 from pointcoc.train import run_command
 
 
@@ -100,3 +103,62 @@ def test_detection_smoke(backbone: str, tmp_path: Path, capsys: pytest.CaptureFi
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["update", "update", "val"]
     assert 0 <= lines[-1]["mask_ap"] <= 1
+
+
+def test_parts_smoke_on_sampled_objects_and_its_weights_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    module, out = example("shapenetpart"), tmp_path / "run"
+    run_command(module.main, module.default_settings([]), module.__doc__, ["--smoke", "--out", str(out)])
+    assert "instance mean iou" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["update", "update", "test"]
+    assert 0 <= lines[-1]["class_mean_iou"] <= 1
+    (table,) = tmp_path.glob("pointcoc/part-shapes-*/ply_data_test0.h5")
+    words = ["predict", str(table), "--weights", str(out), "--category", "mug", "--out", str(tmp_path / "found")]
+    assert main(words) == 0
+    assert len(read_points(tmp_path / "found" / "ply_data_test0.ply")) == 128
+    with pytest.raises(SystemExit):
+        run_command(module.main, module.default_settings([]), module.__doc__, ["--out", str(out)])
+    assert "out must not hold a run" in capsys.readouterr().err
+
+
+def test_parts_from_files_take_the_recipe_of_shapenetpart(tmp_path: Path) -> None:
+    module = example("shapenetpart")
+    assert module.default_settings(["--data", "x"]).num_points == 2048
+    (tmp_path / "all_object_categories.txt").write_text("Bag\t01\n")
+    (tmp_path / "object2setofoids.json").write_text('{"01": [0, 1]}')
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}_hdf5_file_list.txt").write_text(f"{split}.h5\n")
+        with h5py.File(tmp_path / f"{split}.h5", "w") as file:
+            file["data"] = np.random.default_rng(0).normal(size=(2, 64, 3)).astype(np.float32)
+            file["label"], file["pid"] = np.zeros((2, 1), np.uint8), np.arange(128).reshape(2, 64) % 2
+    place = ("--data", tmp_path, "--num-points", 64, "--preset", "coc_points_small", "--smoke", "--out", tmp_path / "a")
+    settings = module.default_settings(["--data", str(tmp_path)])
+    run_command(module.main, settings, module.__doc__, [str(word) for word in place])
+    assert (tmp_path / "a" / "last.safetensors").is_file()
+
+
+def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for area in ("Area_1", "Area_5"):
+        (tmp_path / area).mkdir()
+        for room in range(2):
+            table = np.concatenate([random.uniform(0, 3, (3000, 3)), random.integers(0, 256, (3000, 3))], axis=1)
+            np.save(tmp_path / area / f"room_{room}.npy", np.column_stack([table, random.integers(0, 13, 3000)]))
+    run("s3dis", "--data", tmp_path, "--train-areas", "Area_1", "--smoke", "--recompute", "--out", tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["update", "update", "test"]
+    assert set(lines[-1]) >= {"accuracy", "mean_iou", "class_accuracy"}
+    room = tmp_path / "Area_5" / "room_0.npy"
+    assert main(["predict", str(room), "--weights", str(tmp_path / "run"), "--out", str(tmp_path / "found")]) == 0
+    assert len(read_points(tmp_path / "found" / "room_0.ply")) == 3000
+    for words, sentence in (
+        (("--max-points", 0), "max_points must be positive, got 0"),
+        (("--train-areas", "Area_9"), "path/AREA must be an existing folder"),
+        (("--minutes", -1), "minutes must be at least 0"),
+    ):
+        with pytest.raises(SystemExit):
+            run("s3dis", "--data", tmp_path, "--out", tmp_path / "b", *words)
+        assert sentence in capsys.readouterr().err

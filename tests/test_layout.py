@@ -22,7 +22,7 @@ LAYERS = (
     ("models",),
     ("detection", "segmentation"),
     ("data", "train", "viz"),
-    ("timm", "export", "pictures", "robustness"),
+    ("timm", "export", "pictures", "predict", "robustness"),
     ("robustness_command",),
     ("cli",),
 )

@@ -53,6 +53,15 @@ def test_visualize(capsys, files: Path, extra: list[str]) -> None:
     assert "wrote 2 pictures to out" in capsys.readouterr().out
 
 
+def test_a_bar_counts_several_files_where_people_watch(capsys, monkeypatch, files: Path) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    draw = ["visualize", "--size", "16", "--dpi", "20", "--out", "out"]
+    assert main([*draw, "a.png", "b.npy"]) == 0
+    assert "2/2" in capsys.readouterr().err
+    assert main([*draw, "a.png"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_animate(capsys, files: Path) -> None:
     for epoch in (1, 2):
         Image.new("RGB", (8, 8), (epoch * 100, 0, 0)).save(f"more/x-epoch{epoch:04d}.png")

@@ -140,7 +140,7 @@ def test_weights_are_tuned_at_another_size_and_for_other_classes(folder: Path, t
     net.save_pretrained(tmp_path / "ten")
     out = tmp_path / "run"
     run("imagenet", "--data", folder, "--weights", tmp_path / "ten", *QUICK, "--size", 24, "--lr", 1e-8,
-        "--min-lr", 0, "--out", out)  # fmt: skip
+        "--min-lr", 0, "--warmup-lr", 0, "--out", out)  # fmt: skip
     assert f"{tmp_path / 'ten'}: a new classifier, for 3 classes instead of 10" in capsys.readouterr().out
     tuned = ContextClusterNet(net.config.replace(num_classes=3))
     from pointcoc.train import load_weights

@@ -7,8 +7,12 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
+from pointcoc.data.part_clouds import HDF5Parts, collate_parts, collate_points
+from pointcoc.data.part_shapes import part_shapes, write_part_shapes
+from pointcoc.data.part_text import convert_part_text
 from pointcoc.data.rand_augment import keep_posterize_bits
 from pointcoc.data.scanobjectnn import ScanObjectNN
+from pointcoc.data.scenes import RandomScene, SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.sources import HubImages, ShardImages
 from pointcoc.data.splits import split_validation
@@ -19,18 +23,26 @@ __all__ = [
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
+    "HDF5Parts",
     "HubImages",
     "MaskFolder",
     "PlainMask",
     "RandomMask",
+    "RandomScene",
     "ScanObjectNN",
+    "SceneFolder",
     "ShardImages",
+    "collate_parts",
+    "collate_points",
     "collate_sets",
+    "convert_part_text",
     "digits",
     "image_folder",
     "ink_points",
     "keep_posterize_bits",
+    "part_shapes",
     "shapes",
     "split_validation",
+    "write_part_shapes",
     "write_shapes",
 ]

@@ -32,7 +32,7 @@ class CocoImages(Dataset):
     Raises:
         FileNotFoundError: if the folder or the file is missing.
         ValueError: if the file holds no COCO annotations or a category id outside the classes; when an item is read
-            whose image has another size than the file says.
+            whose image or mask has another size than the file says of the image.
         ImportError: if pycocotools is not installed.
     """
 
@@ -62,13 +62,22 @@ class CocoImages(Dataset):
         found = [one for one in self.coco.imgToAnns[image] if _is_target(one)]
         boxes = torch.tensor([one["bbox"] for one in found], dtype=torch.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        masks = np.array([self.coco.annToMask(one) for one in found], dtype=np.uint8).reshape(-1, *size)
+        masks = np.array([self._mask(one, size) for one in found], dtype=np.uint8).reshape(-1, *size)
         return {
             "boxes": boxes,
             "labels": torch.tensor([one["category_id"] for one in found], dtype=torch.int64),
             "masks": torch.from_numpy(masks),
             "image_id": torch.tensor(image),
         }
+
+    def _mask(self, one: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+        mask = self.coco.annToMask(one)
+        if mask.shape != size:
+            raise ValueError(
+                f"a mask must have the size of its image: annotation {one['id']} has {mask.shape} and image "
+                f"{one['image_id']} has {size} (height, width)"
+            )
+        return mask
 
 
 def _open(path: Path) -> Any:

@@ -49,7 +49,7 @@ def shapes(
         ValueError: if an argument is not allowed.
     """
     check_choice("split", split, ("train", "test"))
-    folder = _cache_folder(cache) / f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
+    folder = cache_folder(cache) / f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
     if not folder.exists():
         with contextlib.suppress(FileExistsError):  # another process was faster and wrote the same files
             write_shapes(folder, num_train, num_test, num_points, seed)
@@ -84,7 +84,7 @@ def write_shapes(
         check_count(f"num_{name}", count, minimum=len(SOLIDS))
     check_count("num_points", num_points)
     check_count("seed", seed, minimum=0)
-    with _complete_or_absent(Path(folder).expanduser()) as staging:
+    with complete_or_absent(Path(folder).expanduser()) as staging:
         (staging / "shape_names.txt").write_text("".join(f"{name}\n" for name in SOLIDS))
         for stream, (split, count) in enumerate(counts.items()):
             _write_split(staging, split, *_generate(count, num_points, [seed, stream]))
@@ -112,7 +112,7 @@ def _write_split(folder: Path, split: str, data: np.ndarray, label: np.ndarray) 
 
 
 @contextmanager
-def _complete_or_absent(folder: Path) -> Iterator[Path]:
+def complete_or_absent(folder: Path) -> Iterator[Path]:
     """Lend a folder to write in, and give it its name at the end; after an error nothing is left."""
     _check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _check_free(folder: Path) -> None:
         raise FileExistsError(f"folder must be new or empty, but {folder} exists and holds something")
 
 
-def _cache_folder(cache: str | Path | None) -> Path:
+def cache_folder(cache: str | Path | None) -> Path:
     """Return the folder for generated data."""
     if cache is not None:
         return Path(cache).expanduser()

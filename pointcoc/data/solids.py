@@ -105,8 +105,8 @@ def solid_clouds(name: str, num_clouds: int, num_points: int, rng: np.random.Gen
     profile = _profile(solid, num_clouds, rng)
     vertices, faces = revolve(profile, solid.sides)
     stretch = rng.uniform(0.8, 1.25, (num_clouds, 1, 3))  # before sampling, so that points stay uniform on the surface
-    points = sample_surface(_to_unit_ball(vertices * stretch), faces, num_points, rng)
-    return _add_noise(_place(points, rng), rng)
+    points = sample_surface(to_unit_ball(vertices * stretch), faces, num_points, rng)
+    return add_noise(_place(points, rng), rng)
 
 
 def revolve(profile: np.ndarray, sides: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,6 +143,20 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng
     Returns:
         Points of shape (n, P, 3).
     """
+    return sample_faces(vertices, faces, num_points, rng)[0]
+
+
+def sample_faces(
+    vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points as `sample_surface` does; returns them and the triangle that each lies on, (n, P, 3) and (n, P).
+
+    Args:
+        vertices: shape (n, V, 3).
+        faces: rows of the corners of each triangle, shape (F, 3).
+        num_points: number of points P per mesh.
+        rng: source of all randomness.
+    """
     corners = vertices[:, faces]
     first, second = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     face = _choose(np.linalg.norm(np.cross(first, second), axis=-1), num_points, rng)
@@ -150,7 +164,7 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng
     u, v = rng.random((2, *face.shape, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     mesh = np.arange(len(vertices))[:, None]
-    return corners[mesh, face, 0] + u * first[mesh, face] + v * second[mesh, face]
+    return corners[mesh, face, 0] + u * first[mesh, face] + v * second[mesh, face], face
 
 
 def _choose(weights: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,8 +184,8 @@ def _profile(solid: Solid, num: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack(columns, axis=1).reshape(num, -1, 2)
 
 
-def _to_unit_ball(vertices: np.ndarray) -> np.ndarray:
-    """Move the middle of the bounding box to the origin and the farthest vertex to distance 1."""
+def to_unit_ball(vertices: np.ndarray) -> np.ndarray:
+    """Move the middle of the bounding box to the origin and the farthest vertex to distance 1, each of (n, V, 3)."""
     middle = (vertices.min(axis=1, keepdims=True) + vertices.max(axis=1, keepdims=True)) / 2
     centered = vertices - middle
     return centered / np.linalg.norm(centered, axis=-1).max(axis=1)[:, None, None]
@@ -184,8 +198,8 @@ def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return points @ random_rotations(len(points), rng) * scale + offset
 
 
-def _add_noise(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move each point by normal noise, its deviation 0.005 to 0.02 drawn per cloud."""
+def add_noise(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move each point of (n, P, 3) by normal noise, its deviation 0.005 to 0.02 drawn per cloud."""
     deviation = rng.uniform(0.005, 0.02, (len(points), 1, 1))
     return points + deviation * rng.standard_normal(points.shape)
 

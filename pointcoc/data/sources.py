@@ -171,8 +171,7 @@ class ShardImages(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         """Begin a pass, in a worker over its shards."""
-        reader = copy.copy(self._reader)
-        reader.ds, reader.worker_info = None, None  # timm keeps the state of shuffling from pass to pass
+        reader = copy.copy(self._reader)  # timm would keep the state of shuffling from pass to pass
         reader.worker_seed = int(torch.randint(2**31, ()))
         return self._items(reader)
 

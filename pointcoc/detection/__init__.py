@@ -1,7 +1,15 @@
 """Detection and instance segmentation: Mask R-CNN on the stages of a network. Needs the extra `detection`."""
 
-from pointcoc.detection.coco_scores import coco_scores
-from pointcoc.detection.mask_rcnn import TrueSizeMaskRCNN, mask_rcnn
+from pointcoc.detection.coco_scores import coco_records, coco_scores
+from pointcoc.detection.mask_rcnn import MaskRCNNConfig, TrueSizeMaskRCNN, mask_rcnn
 from pointcoc.detection.true_sizes import TrueSizePyramid, TrueSizeRPN
 
-__all__ = ["TrueSizeMaskRCNN", "TrueSizePyramid", "TrueSizeRPN", "coco_scores", "mask_rcnn"]
+__all__ = [
+    "MaskRCNNConfig",
+    "TrueSizeMaskRCNN",
+    "TrueSizePyramid",
+    "TrueSizeRPN",
+    "coco_records",
+    "coco_scores",
+    "mask_rcnn",
+]

@@ -30,7 +30,7 @@ def coco_scores(annotations: Any, detections: Iterable[tuple[int, Mapping[str, T
     images, found = [], []
     for image, one in detections:
         images.append(image)
-        found += _records(image, one)
+        found += coco_records(image, one)
     scores: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         results = _load(annotations, found)
@@ -55,7 +55,13 @@ def _load(annotations: Any, found: list[dict[str, Any]]) -> Any:
     return empty
 
 
-def _records(image: int, one: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def coco_records(image: int, one: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Describe the objects of an image as a list of COCO results: box as x, y, width, height, mask as RLE.
+
+    Args:
+        image: number of the image.
+        one: boxes (n, 4) as x1, y1, x2, y2, labels, scores, masks (n, 1, H, W).
+    """
     from pycocotools import mask as rle
 
     boxes = one["boxes"].detach().cpu().double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,29 @@ from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.presets import PRESETS
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRCNNConfig:
+    """Arguments of `mask_rcnn` that make a model again; `save_weights` notes them.
+
+    Args:
+        backbone: name of the backbone.
+        num_classes: classes of an object, the background included.
+        centers: centers per axis and region of a preset, or None.
+        min_size: short side that images are resized to, in pixels.
+        max_size: longest side allowed.
+        box_score_thresh: lowest score of a box that is returned.
+        kind: tells these settings from those of other models.
+    """
+
+    backbone: str
+    num_classes: int
+    centers: int | None
+    min_size: int
+    max_size: int
+    box_score_thresh: float
+    kind: str = "mask_rcnn"
 
 
 class TrueSizeMaskRCNN(MaskRCNN):
@@ -114,20 +138,27 @@ def mask_rcnn(
     if num_classes < 2:
         raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
     sizes = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
-    if isinstance(backbone, str) and backbone in RESNETS:
-        if centers is not None:
-            raise ValueError(
-                f"centers are a setting of our presets, got centers {centers} for {backbone!r}: leave it out"
-            )
-        return MaskRCNN(_resnet(backbone, pretrained), num_classes, **sizes)
-    return TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes)  # type: ignore[arg-type]
-
-
-def _backbone(backbone: str | StageMaps | TimmMaps, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
     if not isinstance(backbone, str):
         if centers is not None or pretrained:
             raise ValueError("centers and pretrained make a backbone from a name: leave them out for a module")
-        return backbone
+        return TrueSizeMaskRCNN(backbone, num_classes, **sizes)  # type: ignore[arg-type]
+    model = _named(backbone, num_classes, centers, pretrained, sizes)
+    # torchvision's class has no such field; `save_weights` looks for it.
+    model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)  # type: ignore
+    return model
+
+
+def _named(
+    backbone: str, num_classes: int, centers: int | None, pretrained: bool, sizes: Mapping[str, Any]
+) -> MaskRCNN:
+    if backbone not in RESNETS:
+        return TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes)
+    if centers is not None:
+        raise ValueError(f"centers are a setting of our presets, got centers {centers} for {backbone!r}: leave it out")
+    return MaskRCNN(_resnet(backbone, pretrained), num_classes, **sizes)
+
+
+def _backbone(backbone: str, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
     if backbone not in PRESETS:
         presets = [name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2)]
         raise ValueError(f"unknown backbone {backbone!r}; choose from {', '.join((*presets, *RESNETS))}")

@@ -27,7 +27,6 @@ from pointcoc.pointset import PointSet, check_images, pixel_coordinates
 if TYPE_CHECKING:
     from pointcoc.models.network import ContextClusterNet
 
-Kernels = Literal["torch", "native"]
 MOST_SIZES = 32  # image sizes whose constants are kept
 
 
@@ -74,7 +73,7 @@ class FusedNet(nn.Module):
         RuntimeError: if the native kernels cannot run here; the message says why.
     """
 
-    def __init__(self, net: ContextClusterNet, kernels: Kernels = "torch"):
+    def __init__(self, net: ContextClusterNet, kernels: Literal["torch", "native"] = "torch"):
         super().__init__()
         if net.training:
             raise ValueError("the network is in training mode; call eval() before fuse()")

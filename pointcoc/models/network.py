@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segme
 from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
 from pointcoc.models.clusters import StageClusters, stage_clusters
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
-from pointcoc.models.fused_network import FusedNet, Kernels
+from pointcoc.models.fused_network import FusedNet
 from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
@@ -189,7 +189,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
         return make_plan(self._points(input), self.config.geometry)
 
-    def fuse(self, kernels: Kernels = "torch") -> FusedNet:
+    def fuse(self, kernels: Literal["torch", "native"] = "torch") -> FusedNet:
         """Return the inference form: an equivalent network with constants folded, which cannot be trained.
 
         Args:

@@ -1,7 +1,25 @@
-"""Semantic segmentation: a feature pyramid and its head on the stages of a network. Needs the extra `train`."""
+"""Semantic segmentation of images and clouds on the stages of a network. Needs the extra `train`."""
 
 from pointcoc.segmentation.inference import class_map, sliding_logits
 from pointcoc.segmentation.metrics import Confusion
-from pointcoc.segmentation.semantic_fpn import SemanticFPN, semantic_fpn
+from pointcoc.segmentation.part_scores import PartScores, choose_parts
+from pointcoc.segmentation.points import PointSegmenter, PointSegmenterConfig, point_segmentation
+from pointcoc.segmentation.propagation import Propagation, propagation, propagations
+from pointcoc.segmentation.semantic_fpn import SemanticFPN, SemanticFPNConfig, semantic_fpn
 
-__all__ = ["Confusion", "SemanticFPN", "class_map", "semantic_fpn", "sliding_logits"]
+__all__ = [
+    "Confusion",
+    "PartScores",
+    "PointSegmenter",
+    "PointSegmenterConfig",
+    "Propagation",
+    "SemanticFPN",
+    "SemanticFPNConfig",
+    "choose_parts",
+    "class_map",
+    "point_segmentation",
+    "propagation",
+    "propagations",
+    "semantic_fpn",
+    "sliding_logits",
+]

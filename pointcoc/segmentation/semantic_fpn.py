@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,25 @@ from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 PYRAMID_CHANNELS = 256
 HEAD_CHANNELS = 128
 GROUPS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticFPNConfig:
+    """Arguments of `semantic_fpn` that make a model again; `save_weights` notes them.
+
+    Args:
+        backbone: name of the backbone.
+        num_classes: classes of a pixel.
+        centers: centers per axis and region of a preset, or None.
+        dropout: probability to zero a channel before the classifier.
+        kind: tells these settings from those of other models.
+    """
+
+    backbone: str
+    num_classes: int
+    centers: int | None
+    dropout: float
+    kind: str = "semantic_fpn"
 
 
 class SemanticFPN(nn.Module):
@@ -34,6 +54,8 @@ class SemanticFPN(nn.Module):
     Raises:
         ValueError: if num_classes or dropout is not allowed.
     """
+
+    config: SemanticFPNConfig | None = None  # that of `semantic_fpn` with a name; a backbone as it is has none
 
     def __init__(self, backbone: StageMaps | TimmMaps, num_classes: int, dropout: float = 0.1):
         super().__init__()
@@ -96,8 +118,10 @@ def semantic_fpn(
         FileNotFoundError: if `pretrained` finds no converted weights.
     """
     if isinstance(backbone, str):
-        backbone = dense_backbone(backbone, centers, pretrained)
-    elif centers is not None or pretrained:
+        model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
+        model.config = SemanticFPNConfig(backbone=backbone, num_classes=num_classes, centers=centers, dropout=dropout)
+        return model
+    if centers is not None or pretrained:
         raise ValueError(
             "centers and pretrained make a backbone from a name: leave them out where backbone is a module"
         )

@@ -30,6 +30,8 @@ from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.update import one_update
 
+OnEpoch = Callable[[Any, int], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -49,7 +51,13 @@ class FitResult:
     """Folder of metrics.jsonl, best.safetensors and the last checkpoint."""
 
 
-def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | None, settings: Settings) -> FitResult:
+def fit(
+    model: nn.Module,
+    train_loader: DataLoader,
+    val_loader: DataLoader | None,
+    settings: Settings,
+    on_epoch: OnEpoch | None = None,
+) -> FitResult:
     """Train a network, keep the weights of its best epoch, and leave the model with them.
 
     The best epoch has the highest accuracy on `val_loader`, then the lowest loss; without `val_loader` it is the last.
@@ -71,6 +79,9 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         train_loader: the training part, shuffled.
         val_loader: the validation part, or None. Never the test set.
         settings: see `Settings`; `seed` is set here, after the model was built.
+        on_epoch: called after each epoch and its checkpoint with the weights that are validated and kept, in
+            evaluation mode, and the number of the epoch, 1 first; on the main process alone. `pointcoc.viz.EpochMaps`
+            is one.
 
     Returns:
         The best epoch with its scores, and where the files are.
@@ -94,7 +105,7 @@ def fit(model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | Non
         run.clean_folder()
         with run.stop, run.report() as report, run.progress() as progress:
             while run.epoch < settings.all_epochs:
-                _one_epoch(run, report, progress)
+                _one_epoch(run, report, progress, on_epoch)
         run.accelerator.wait_for_everyone()
         if run.is_main:
             save_curves(settings.out)
@@ -158,7 +169,7 @@ def report_test(split: str, scores: Mapping[str, float], result: FitResult, sett
         report.write(split, result.best_epoch, {"update": result.updates, **scores, "seconds": result.seconds})
 
 
-def _one_epoch(run: Run, report: Report, progress: Progress) -> None:
+def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch | None) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, report, progress)
     kept = run.weights.kept()
@@ -170,7 +181,16 @@ def _one_epoch(run: Run, report: Report, progress: Progress) -> None:
         report.write("val", run.epoch, {"update": run.update, **val, "is_best": is_best})
     run.save()
     progress.epoch(run.epoch, train, val, is_best)
+    if on_epoch is not None and run.is_main:
+        _call(on_epoch, kept, run.epoch)
     run.stop_if_asked()
+
+
+def _call(on_epoch: OnEpoch, model: nn.Module, epoch: int) -> None:
+    """Call it with the model in evaluation mode; the model is left in the mode it came in."""
+    was_training = model.training
+    on_epoch(model.eval(), epoch)
+    model.train(was_training)
 
 
 def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:

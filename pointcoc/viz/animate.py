@@ -1,25 +1,32 @@
-"""Cluster maps over training: saved each epoch, joined into a GIF afterwards."""
+"""Cluster maps over training: saved each epoch, joined into a GIF or MP4 afterwards."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.figures import draw_stages
 from pointcoc.viz.trace import trace
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LAST = 3  # the end stays on the screen as long as so many epochs
 FRAME = re.compile(r"(?P<name>.+)-epoch(?P<epoch>\d{4})\.png")
 
 
 class EpochMaps:
     """Save how a network clusters chosen inputs, once an epoch: ``maps(net, epoch)`` writes NAME-epochEEEE.png.
 
+    ``pointcoc.train.fit(..., on_epoch=maps)`` calls it after each epoch.
+
     Args:
         folder: where pictures go; made if it is not there.
-        inputs: names and inputs, each one set, as the network takes them.
+        inputs: names and inputs, each one set, as the network takes them; they follow it to its device.
         head: head whose clusters are shown, of the last block of every stage.
         dpi: dots per inch.
     """
@@ -36,38 +43,81 @@ class EpochMaps:
         """Save the maps of an epoch; the network stays as it is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, input in self.inputs.items():
-            (traced,) = trace(net, input)
+            points = net._points(input)
+            (traced,) = trace(net, points.to(next(net.parameters()).device))
             figure = draw_stages(traced, head=self.head, title=f"{name}, epoch {epoch}")
             figure.savefig(self.folder / f"{name}-epoch{epoch:04d}.png", dpi=self.dpi)
 
 
 def animate(folder: str | Path, out: str | Path, name: str | None = None, seconds: float = 0.4) -> int:
-    """Join the maps of one input into a GIF, one frame an epoch; the last stays three times as long.
+    """Join the maps of one input into a GIF or an MP4 (H.264), one frame an epoch; the last stays three times as long.
 
     Args:
         folder: what `EpochMaps` wrote.
-        out: file to write, its name ends with .gif.
+        out: file to write, its name ends with .gif or .mp4.
         name: which input; may be left out if there is just one.
-        seconds: of each frame.
+        seconds: of each epoch.
 
     Returns:
-        The number of frames.
+        The number of epochs.
 
     Raises:
-        ValueError: if there are no maps, several inputs and no name, or an argument is not allowed.
+        ValueError: if there are no maps, several inputs and no name, maps of several sizes, or an argument is not
+            allowed.
+        ImportError: if an MP4 is asked for and the package av is not installed.
     """
     from PIL import Image
 
-    if Path(out).suffix.lower() != ".gif":
-        raise ValueError(f"out must end with .gif, got {out}")
+    ending = Path(out).suffix.lower()
+    if ending not in WRITERS:
+        raise ValueError(f"out must end with {' or '.join(WRITERS)}, got {out}")
     if not 0.02 <= seconds <= 60:
         raise ValueError(f"seconds must be in [0.02, 60], got {seconds}")
     files = _frames(Path(folder), name)
     frames = [Image.open(file).convert("RGB") for file in files]
-    milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(3000 * seconds)]
+    other = next((i for i, frame in enumerate(frames) if frame.size != frames[0].size), None)
+    if other is not None:
+        sizes = [
+            f"{file.name} of {frames[i].width} x {frames[i].height}"
+            for i, file in ((0, files[0]), (other, files[other]))
+        ]
+        raise ValueError(f"maps of one animation must have one size in pixels, got {' and '.join(sizes)}")
+    WRITERS[ending](frames, Path(out), seconds)
+    return len(frames)
+
+
+def _write_gif(frames: list[Image], out: Path, seconds: float) -> None:
+    from PIL import Image
+
+    milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * LAST * seconds)]
     frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     frames[0].save(out, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
-    return len(frames)
+
+
+def _write_mp4(frames: list[Image], out: Path, seconds: float) -> None:
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise ImportError("an MP4 needs av; install it with: pip install 'pointcoc[viz]', or write a .gif") from error
+    with av.open(str(out), "w") as film:
+        stream = film.add_stream("libx264", rate=1 / Fraction(seconds).limit_denominator(1000))
+        stream.width, stream.height = _even(frames[0]).size
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}  # what every browser plays; lines stay sharp
+        for frame in frames + [frames[-1]] * (LAST - 1):
+            film.mux(stream.encode(av.VideoFrame.from_image(_even(frame))))
+        film.mux(stream.encode())
+
+
+def _even(frame: Image) -> Image:
+    """Add a white row or column where a side is odd: H.264 halves both sides for colors."""
+    from PIL import Image
+
+    whole = Image.new("RGB", (frame.width + frame.width % 2, frame.height + frame.height % 2), "white")
+    whole.paste(frame)
+    return whole
+
+
+WRITERS = {".gif": _write_gif, ".mp4": _write_mp4}
 
 
 def _frames(folder: Path, name: str | None) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ PLY_TYPES = {
     "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
     "float32": "f4", "float64": "f8",
 }  # fmt: skip
+COLORS = ("red", "green", "blue")
 PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -36,7 +38,8 @@ def read_text(path: Path) -> np.ndarray:
     rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
     if rows and len(rows[0]) == 1 and rows[0][0].isdigit():  # .xyz and .pts may begin with the number of points
         rows = rows[1:]
-    return np.array([[float(value) for value in row[:3]] for row in rows]).reshape(len(rows), -1 if rows else 3)
+    width = 6 if rows and min(map(len, rows)) >= 6 else 3  # with the colors, or with none
+    return np.array([[float(value) for value in row[:width]] for row in rows]).reshape(len(rows), -1 if rows else 3)
 
 
 def read_h5(path: Path) -> np.ndarray:
@@ -53,7 +56,7 @@ def read_h5(path: Path) -> np.ndarray:
 
 
 def read_ply(path: Path) -> np.ndarray:
-    """Read x, y, z of the element vertex, which must come first, of an ascii or binary .ply file."""
+    """Read x, y, z and, where they are, red, green, blue of the vertices, which must come first, of a .ply file."""
     content = path.read_bytes()
     head, found, body = content.partition(b"end_header\n")
     if not found:
@@ -63,10 +66,11 @@ def read_ply(path: Path) -> np.ndarray:
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines() if line.split()]
     encoding = next(line[1] for line in lines if line[0] == "format")
     count, names, types = _vertex(lines)
-    columns = [names.index(axis) for axis in "xyz"]
+    wanted = [*"xyz", *(COLORS if set(COLORS) <= set(names) else ())]
+    columns = [names.index(name) for name in wanted]
     if encoding == "ascii":
         rows = [line.split() for line in io.StringIO(body.decode("ascii", "replace")).readlines()[:count]]
-        return np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, 3)
+        return np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, len(columns))
     dtype = np.dtype([(str(i), PLY_ORDERS[encoding] + one) for i, one in enumerate(types)])
     table = np.frombuffer(body, dtype, count)
     return np.stack([table[str(c)].astype(np.float64) for c in columns], axis=1)
@@ -82,3 +86,15 @@ def _vertex(lines: list[list[str]]) -> tuple[int, list[str], list[str]]:
     if any(line[1] not in PLY_TYPES for line in properties):
         raise ValueError("its vertices must have numbers as properties, no lists")
     return int(lines[elements[0]][2]), [line[2] for line in properties], [PLY_TYPES[line[1]] for line in properties]
+
+
+CLOUD_READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".ply": read_ply,
+    ".xyz": read_text,
+    ".txt": read_text,
+    ".pts": read_text,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+}

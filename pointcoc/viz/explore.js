@@ -122,7 +122,9 @@ function drawImage(now) {
     const row = rowOf(now, point), inside = target < 0 || now.cluster(row) === target;
     const color = inside ? colorOf(now, row) : [20, 20, 22];
     map.data.set(color, 4 * point);
-    map.data[4 * point + 3] = 255 * (target < 0 ? state.opacity : inside ? Math.min(state.opacity, 0.2) : 0.78);
+    // The lit cluster shows the image itself, unless the colors say something new.
+    const shown = target < 0 || state.kind === "similarity" ? state.opacity : Math.min(state.opacity, 0.2);
+    map.data[4 * point + 3] = 255 * (inside ? shown : 0.78);
   }
   const small = new OffscreenCanvas(item.width, item.height);
   small.getContext("2d").putImageData(map, 0, 0);
@@ -183,9 +185,10 @@ function tell(now) {
   const point = hovered >= 0 ? hovered : pinned;
   if (point >= 0) {
     const row = rowOf(now, point), cluster = now.cluster(row), d = item.image ? 2 : 3;
-    const where = Array.from(now.centers.subarray(d * cluster, d * cluster + d), (v) => v.toFixed(d === 2 ? 1 : 2)).join(", ");
+    const at = Array.from(now.centers.subarray(d * cluster, d * cluster + d), (v) => v.toFixed(d === 2 ? 1 : 2));
+    const where = d === 2 ? `row ${at[0]}, column ${at[1]} of this stage` : `(${at.join(", ")})`;
     lines.push("", `cluster ${cluster}${hovered < 0 ? " (kept)" : ""}: ${sizes.get(cluster)} points`,
-      `similarity of this point: ${(now.similarity[row] / 255).toFixed(2)}`, `center at (${where})`);
+      `similarity of this point: ${(now.similarity[row] / 255).toFixed(2)}`, `center at ${where}`);
   } else lines.push("", `Point at the ${item.image ? "image" : "cloud"}.`);
   $("low").textContent = (now.low / 255).toFixed(2); $("high").textContent = (now.high / 255).toFixed(2);
   $("status").textContent = lines.join("\n");

@@ -20,6 +20,7 @@ from pointcoc.viz.trace import trace
 VIT_BLOCKS = (2, 5, 8, 11)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAT = 0.55
+Row = tuple[str, list[Tensor], list[str]]  # title, maps, the place in the network of each
 
 
 def figure4(picture: Tensor, models: Mapping[str, nn.Module], target: int | None = None) -> Figure:
@@ -42,15 +43,15 @@ def figure4(picture: Tensor, models: Mapping[str, nn.Module], target: int | None
     if len(models) == 0:
         raise ValueError("models is empty; give at least one network")
     rows = [row for title, model in models.items() for row in _rows(picture, title, _evaluated(model), target)]
-    columns = 1 + max(len(maps) for _, maps in rows)
+    columns = 1 + max(len(maps) for _, maps, _ in rows)
     height = 2.0 * picture.shape[0] / picture.shape[1]
     figure = Figure(figsize=(2.0 * columns, (height + 0.25) * len(rows)), layout="constrained")
-    for r, (title, maps) in enumerate(rows):
+    for r, (title, maps, places) in enumerate(rows):
         for c, shown in enumerate([picture, *maps]):
             axes = figure.add_subplot(len(rows), columns, r * columns + c + 1)
             axes.imshow(shown.double().numpy().clip(0, 1), interpolation="nearest")
             axes.set_axis_off()
-            axes.set_title(title if c == 0 else _place(maps, c), fontsize=8)
+            axes.set_title((title, *places)[c], fontsize=8)
     return figure
 
 
@@ -129,21 +130,29 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     return [getattr(model, f"layer{s}")[-1] for s in (1, 2, 3, 4)]
 
 
-def _rows(picture: Tensor, title: str, model: nn.Module, target: int | None) -> list[tuple[str, list[Tensor]]]:
+def _rows(picture: Tensor, title: str, model: nn.Module, target: int | None) -> list[Row]:
     if isinstance(model, ContextClusterNet):
         images = image_input(picture, model)
         (traced,) = trace(model, images, picture)
+        heat = _heat(picture, activation_maps(model, images, target))
         clusters = [overlay(traced, s) for s in range(len(traced.stages))]
-        return [(f"{title}, activation", _heat(picture, activation_maps(model, images, target))), (title, clusters)]
+        counts = [f"stage {s + 1}: {len(traced.cluster(s).unique())} clusters" for s in range(len(clusters))]
+        return [(f"{title}, activation", heat, _stages(heat)), (f"{title}, clusters", clusters, counts)]
     images = _normalized(picture, model)
     if hasattr(model, "cls_token") and hasattr(model, "blocks"):
         maps = [(one + 1) / 2 for one in attention_maps(model, images)]
-        return [(title, _heat(picture, [(one - one.min()) / (one.max() - one.min()) for one in maps]))]
+        heat = _heat(picture, [(one - one.min()) / (one.max() - one.min()) for one in maps])
+        return [(f"{title}, attention", heat, [f"block {block + 1}" for block in VIT_BLOCKS])]
     if hasattr(model, "layer4"):
-        return [(title, _heat(picture, activation_maps(model, images, target)))]
+        heat = _heat(picture, activation_maps(model, images, target))
+        return [(f"{title}, activation", heat, _stages(heat))]
     raise ValueError(
         f"{title} is a {type(model).__name__}; figure4 knows ContextClusterNet, timm's VisionTransformer and ResNet"
     )
+
+
+def _stages(maps: list[Tensor]) -> list[str]:
+    return [f"stage {s + 1}" for s in range(len(maps))]
 
 
 def _heat(picture: Tensor, maps: list[Tensor]) -> list[Tensor]:
@@ -163,7 +172,3 @@ def _normalized(picture: Tensor, model: nn.Module) -> Tensor:
 
 def _evaluated(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval() if model.training else model
-
-
-def _place(maps: list[Tensor], column: int) -> str:
-    return ("early", *[""] * (len(maps) - 2), "late")[column - 1] if len(maps) > 1 else ""

@@ -230,7 +230,7 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
     axes.set_axis_off()
     if pos.shape[1] == 3:
         sides = (pos.amax(0) - pos.amin(0)).clamp(min=1e-12) if len(pos) > 1 else torch.ones(3)
-        axes.set_box_aspect(sides.tolist(), zoom=1.4)  # type: ignore[call-arg, arg-type]
+        axes.set_box_aspect(sides.tolist(), zoom=1.25)  # type: ignore[call-arg, arg-type]
     else:
         axes.set_aspect("equal")
     return axes

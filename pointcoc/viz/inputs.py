@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,9 @@ from torch import Tensor
 from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet
-from pointcoc.viz.cloud_files import read_h5, read_npy, read_npz, read_ply, read_text
+from pointcoc.viz.cloud_files import CLOUD_READERS
 from pointcoc.viz.trace import Trace, trace
 
-CLOUD_READERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".ply": read_ply,
-    ".xyz": read_text,
-    ".txt": read_text,
-    ".pts": read_text,
-    ".h5": read_h5,
-    ".hdf5": read_h5,
-}
 IMAGE_SIZE, NUM_POINTS = 224, 2048
 
 

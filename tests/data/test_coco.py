@@ -66,6 +66,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
         CocoImages(*place)
     with pytest.raises(ValueError, match=r"must have the size .* \(9, 10\) \(height, width\), got \(8, 10\)"):
         CocoImages(*write(tmp_path, [], height=9))[0]
+    small = {"size": [4, 5], "counts": [0, 20]}
+    with pytest.raises(ValueError, match=r"annotation 7 has \(4, 5\) and image 1 has \(8, 10\) \(height, width\)"):
+        CocoImages(*write(tmp_path, [annotation(7, small)]))[0]
     with pytest.raises(FileNotFoundError, match="annotations must be an existing file"):
         CocoImages(tmp_path, tmp_path / "b.json")
     (tmp_path / "b.json").write_text("[]")

@@ -53,6 +53,26 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss(
     assert [r["is_best"] for r in records(result.out) if r["split"] == "val"] == [True, True, True, False, False]
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_callback_sees_the_kept_weights_of_each_epoch(tiny, train_loader, val_loader, settings, ema) -> None:
+    model, seen = tiny(), []
+
+    def on_epoch(kept: torch.nn.Module, epoch: int) -> None:
+        assert not kept.training
+        assert (kept is model) == (ema == 0)
+        assert (settings().out / f"epoch-{epoch:04d}").exists()  # the epoch is safe before anything else happens
+        torch.rand(3)  # what it draws changes nothing
+        seen.append((epoch, evaluate(kept, val_loader)["loss"]))
+
+    result = fit(model, train_loader, val_loader, settings(ema=ema), on_epoch)
+    written = [(r["epoch"], r["loss"]) for r in records(result.out) if r["split"] == "val"]
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    assert dict(seen) == pytest.approx(dict(written))
+    plain = tiny()
+    fit(plain, train_loader, val_loader, settings(ema=ema, overwrite=True))
+    assert same_weights(plain, model)
+
+
 def test_without_a_validation_part_the_last_epoch_is_kept(tiny, train_loader, settings) -> None:
     result = fit(tiny(), train_loader, None, settings())
     assert (result.best_epoch, result.best) == (3, None)

@@ -1,7 +1,7 @@
 """The page: its data are those of the trace; in a real browser its controls and the pointer change the picture.
 
 The browser is Chromium with its driver (Debian: chromium, chromium-driver); where there is none those tests are left
-out. It takes most of the 15 seconds of this file.
+out. They take most of the time of this file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 
 from pointcoc import ContextClusterNet, image_to_points
-from pointcoc.viz import Exhibit, center_colors, explore_page, trace
+from pointcoc.viz import Exhibit, center_colors, explore_page, point_colors, trace
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -81,6 +82,20 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("</script>") == 2  # none of the name of an input
+
+
+@pytest.fixture(scope="module")
+def twenty(color_net: ContextClusterNet, cloud_net: ContextClusterNet, make_cloud) -> str:
+    """A page of ten images of noise, which nothing compresses, and ten clouds, of the sizes of `pointcoc explore`."""
+    noise = torch.rand(224, 224, 3, dtype=torch.float64)
+    (image,) = trace(color_net, noise.float().permute(2, 0, 1)[None], noise)
+    (cloud,) = trace(cloud_net, make_cloud(2048).to(dtype=torch.float32))
+    return explore_page([Exhibit(f"input {i}", (image, cloud)[i % 2], f"Network {i}.") for i in range(20)])
+
+
+def test_twenty_inputs_are_below_ten_megabytes(twenty: str) -> None:
+    assert len(data_of(twenty)["inputs"]) == 20
+    assert len(twenty.encode()) < 10_000_000
 
 
 def test_what_the_page_cannot_show(image_net: ContextClusterNet) -> None:
@@ -196,6 +211,49 @@ def test_a_pixel_under_the_pointer_lights_up_its_cluster(fresh: Browser, exhibit
         "for (let p = 0; p < item.width * item.height; p++) n += now.cluster(rowOf(now, p)) === c; return n;"
     )
     assert lit == int(traced.members(expected, 1, 0, 0).sum())
+
+    fresh.choose("kind", "similarity")  # colors of the lit cluster stay, and the rest is dark
+    lit_colors, low, high = fresh.run(
+        "const now = layer(); const row = rowOf(now, 20 * 70 + 41); return [colorOf(now, row), now.low, now.high];"
+    )
+    similarity = (255 * traced.similarity(1, 0, 0)).round()
+    assert [low, high] == [float(one) for one in similarity.aminmax()]
+    color = colormaps["cividis"](round(255 * float((similarity[20 * 70 + 41] - low) / (high - low))))[:3]
+    assert lit_colors == [round(255 * one) for one in color]
+
+
+def test_the_picture_has_the_colors_of_the_clusters(fresh: Browser, exhibits: list[Exhibit]) -> None:
+    fresh.choose("stage", 1)
+    fresh.run("const o = document.getElementById('opacity'); o.value = 100; o.dispatchEvent(new Event('input'));")
+    colors = (255 * point_colors(exhibits[0].trace, 1, 0, 0)).view(48, 70, 3)
+    seen = fresh.run(
+        "const s = screen.scale * (window.devicePixelRatio || 1), w = canvas.width, out = [];"
+        "const all = context.getImageData(0, 0, w, canvas.height).data;"
+        "for (let y = 0; y < 48; y += 5) for (let x = 0; x < 70; x += 7) {"
+        "  const at = 4 * (Math.floor((y + 0.5) * s) * w + Math.floor((x + 0.5) * s));"
+        "  out.push(Array.from(all.slice(at, at + 3)));"
+        "}"
+        "return out;"
+    )
+    off = (torch.tensor(seen).view(10, 10, 3) - colors[::5, ::7]).abs().amax(2)
+    assert (off <= 1).double().mean() > 0.85  # the rest lies under the rings of centers
+    fresh.run("const o = document.getElementById('opacity'); o.value = 65; o.dispatchEvent(new Event('input'));")
+
+
+def test_twenty_inputs_open(browser: Browser, twenty: str, tmp_path: Path) -> None:
+    (tmp_path / "twenty.html").write_text(twenty, encoding="utf-8")
+    opened = Browser(tmp_path / "twenty.html")
+    try:
+        seen = []
+        for i in range(20):
+            opened.choose("input", i)
+            assert opened.run("return document.getElementById('about').textContent") == f"Network {i}."
+            seen.append(opened.picture())
+        assert (seen[2], seen[3]) == (seen[0], seen[1])
+        assert seen[0] != seen[1]
+        assert opened.driver.get_log("browser") == []
+    finally:
+        opened.driver.quit()
 
 
 def test_clouds_light_up_turn_and_zoom(fresh: Browser, exhibits: list[Exhibit]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from matplotlib import colormaps
 from torch import nn
 from torch.nn import functional as F
 
@@ -60,10 +61,20 @@ def test_one_row_a_network_and_two_for_clusters(color_net, vit: nn.Module, resne
     picture = torch.rand(32, 48, 3, dtype=torch.float64)
     figure = figure4(picture, {"ViT": vit, "ResNet": resnet, "CoC": color_net})
     titles = [axes.get_title() for axes in figure.axes]
-    assert [titles[i] for i in (0, 5, 10, 14)] == ["ViT", "ResNet", "CoC, activation", "CoC"]
-    assert len(titles) == 5 + 5 + 4 + 4  # the small network has three stages
     (one,) = trace(color_net, image_input(picture, color_net), picture)
+    counts = [len(one.cluster(s).unique()) for s in range(3)]
+    assert titles == [
+        "ViT, attention", "block 3", "block 6", "block 9", "block 12",
+        "ResNet, activation", "stage 1", "stage 2", "stage 3", "stage 4",
+        "CoC, activation", "stage 1", "stage 2", "stage 3",
+        "CoC, clusters", *(f"stage {s + 1}: {count} clusters" for s, count in enumerate(counts)),
+    ]  # fmt: skip
     assert np.array_equal(figure.axes[16].images[0].get_array(), overlay(one, 1).numpy().clip(0, 1))
+    images = ((picture - 0.5) / 0.5).permute(2, 0, 1)[None].float()  # as timm says of this network
+    heat = F.interpolate(attention_maps(vit, images)[0][None, None] / 2 + 0.5, (32, 48), mode="bilinear")[0, 0]
+    low, high = (attention_maps(vit, images)[0] / 2 + 0.5).aminmax()
+    expected = 0.55 * colormaps["inferno"](((heat - low) / (high - low)).numpy())[..., :3] + 0.45 * picture.numpy()
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), expected, atol=0.02)
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in color_net.parameters())
 
 

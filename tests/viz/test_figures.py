@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pointcoc import ContextClusterNet, image_to_points
+from pointcoc import ContextClusterNet, concat, image_to_points
 from pointcoc.viz import (
+    Trace,
     center_colors,
     cluster_sizes,
     draw_clusters,
@@ -19,6 +20,7 @@ from pointcoc.viz import (
     point_colors,
     trace,
 )
+from pointcoc.viz.maps import input_colors, lay_out
 
 
 def shown(axes) -> np.ndarray:
@@ -96,3 +98,63 @@ def test_mistakes(image_net: ContextClusterNet) -> None:
         draw_grid(one, rows="stage", columns="block", head=9)
     with pytest.raises(ValueError, match="cluster must be one that has points"):
         draw_hierarchy(one, cluster=4)
+
+
+@pytest.mark.parametrize(("side", "num_centers"), [(5, 25), (7, 49)])
+def test_every_figure_of_many_centers_on_an_image_of_odd_sides(side: int, num_centers: int) -> None:
+    torch.manual_seed(0)
+    net = ContextClusterNet.from_preset("coc_nano", num_classes=3, in_channels=1, centers=side).eval()
+    (one,) = trace(net, torch.rand(1, 1, 57, 33))
+    assert [stage.num_centers for stage in one.stages] == [num_centers] * 3
+    for s, axes in enumerate(draw_stages(one).axes[1:]):
+        assert np.array_equal(shown(axes), overlay(one, s).numpy())
+    for number, axes in enumerate(draw_grid(one).axes):
+        assert np.array_equal(shown(axes), overlay(one, number // 4, -1, number % 4).numpy())
+    for number, axes in enumerate(draw_grid(one, "similarity").axes):
+        expected = point_colors(one, number // 4, -1, number % 4, "similarity").view(57, 33, 3)
+        assert np.array_equal(shown(axes), expected.numpy())
+    check_bars(one)
+    check_hierarchy(one)
+
+
+def check_bars(one: Trace) -> None:
+    """One bar a center, in its color; together they count every input point once."""
+    for s, stage in enumerate(one.stages):
+        bars, sizes = draw_sizes(one, s).axes[0].patches, cluster_sizes(one, s)
+        order = sizes.argsort(descending=True, stable=True)
+        assert [bar.get_height() for bar in bars] == sizes[order].tolist()
+        assert sum(bar.get_height() for bar in bars) == one.points.num_points
+        colors = torch.tensor([bar.get_facecolor()[:3] for bar in bars])
+        torch.testing.assert_close(colors.double(), center_colors(stage.center_pos)[order], atol=1e-6, rtol=0)
+
+
+def check_hierarchy(one: Trace) -> None:
+    """Inside the cluster the colors are those of the earlier stage, outside the input is faded."""
+    figure, largest = draw_hierarchy(one), int(cluster_sizes(one).argmax())
+    inside = one.members(largest)
+    for s, axes in enumerate(figure.axes[3:]):
+        expected = torch.where(inside[:, None], point_colors(one, s), 1 - 0.25 * (1 - input_colors(one)))
+        assert np.array_equal(shown(axes), lay_out(one, expected, 1.0).numpy())
+
+
+def test_sets_of_any_size_are_drawn_whole(
+    image_net: ContextClusterNet, cloud_net: ContextClusterNet, make_cloud
+) -> None:
+    mask = torch.rand(1, 30, 22, generator=torch.Generator().manual_seed(0)) > 0.6
+    holed = image_to_points(torch.rand(1, 1, 30, 22), mask)
+    images = concat([image_to_points(torch.rand(1, 1, 9, 41)), holed, image_to_points(torch.rand(1, 1, 1, 1))])
+    for one, (height, width) in zip(trace(image_net, images), ((9, 41), (30, 22), (1, 1)), strict=True):
+        row, column = one.points.pos.long().unbind(1)
+        for s, axes in enumerate(draw_stages(one, kind="similarity").axes[1:]):
+            picture = torch.from_numpy(np.array(shown(axes)))
+            assert picture.shape == (height, width, 3)
+            assert torch.equal(picture[row, column], point_colors(one, s, kind="similarity"))
+            assert int((picture == 1).all(2).sum()) == height * width - one.points.num_points  # white: no point
+        check_bars(one)
+        check_hierarchy(one)
+    sizes = (70, 1, 200)
+    for one, size in zip(trace(cloud_net, concat([make_cloud(size) for size in sizes])), sizes, strict=True):
+        for s, axes in enumerate(draw_stages(one).axes[1:]):
+            assert len(axes.collections[0]._offsets3d[0]) == size
+            assert np.allclose(axes.collections[0]._original_facecolor[:, :3], point_colors(one, s).numpy())
+        check_bars(one)

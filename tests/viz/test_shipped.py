@@ -11,9 +11,12 @@ from pointcoc.viz import shipped_network
 from pointcoc.viz.shipped import WEIGHTS, Networks
 
 
+def test_together_they_are_below_a_megabyte() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) < 1_000_000
+
+
 @pytest.mark.parametrize("kind", ["image", "cloud"])
-def test_each_is_below_a_megabyte_and_says_what_it_learned(kind: str) -> None:
-    assert sum(file.stat().st_size for file in (WEIGHTS / kind).iterdir()) < 1_000_000
+def test_each_says_what_it_learned(kind: str) -> None:
     net = shipped_network(kind)
     assert not net.training
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
@@ -24,7 +27,7 @@ def test_the_network_for_clouds_has_learned_the_solids() -> None:
     test = shapes("test", num_points=1024)
     net = shipped_network("cloud")
     right = [int(net(test[i]).argmax()) == int(test[i].y) for i in range(40)]
-    assert sum(right) >= 28  # of ten classes; measured: 84.5 % of the test set
+    assert sum(right) >= 28  # of ten classes; measured: 88.2 % of the test set
 
 
 def test_networks_by_file(tmp_path) -> None:

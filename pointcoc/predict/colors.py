@@ -1,0 +1,23 @@
+"""Colors of classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def class_colors(num: int) -> Tensor:
+    """Return a color for each class, shape (num, 3), uint8: those of PASCAL VOC without its black.
+
+    The bits of a class's number, from 1, go in turn to red, green and blue, the lowest to the highest bit of each; so
+    255 classes have colors of their own, and then they come again.
+
+    Args:
+        num: number of classes.
+    """
+    number = torch.arange(num) % 255 + 1
+    channels = []
+    for channel in range(3):
+        bits = [((number >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)]
+        channels.append(torch.stack(bits).sum(0))
+    return torch.stack(channels, dim=1).to(torch.uint8)
