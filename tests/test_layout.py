@@ -27,7 +27,17 @@ LAYERS = (
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-OPTIONAL = ("torch_geometric", "torch_scatter", "torch_cluster", "triton", "matplotlib", "timm", "h5py", "sklearn")
+OPTIONAL = (
+    "torch_geometric",
+    "torch_scatter",
+    "torch_cluster",
+    "triton",
+    "matplotlib",
+    "timm",
+    "h5py",
+    "sklearn",
+    "tensorboard",
+)
 LIGHT = """
 import sys, torch
 before = set(sys.modules)

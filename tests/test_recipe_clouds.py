@@ -1,6 +1,7 @@
 """The recipe of clouds: ScanObjectNN, points chosen anew, several seeds, votes, weights, stages of images."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from damage import write_damaged
 from recipes import example, records, run
 from torch_geometric.data import Data
 
@@ -51,6 +53,22 @@ def test_scans_train_and_report_both_accuracies(scans: Path, tmp_path: Path, cap
     lines = records(tmp_path / "run")
     assert [line["split"] for line in lines[-2:]] == ["test", "test-votes"]
     assert lines[-1]["votes"] == 3
+
+
+def test_a_damaged_file_is_named_with_its_row_and_can_be_left_out(clouds: Path, tmp_path: Path, capsys) -> None:
+    folder = shutil.copytree(clouds, tmp_path / "clouds")
+    file = folder / "ply_data_train0.h5"
+    with h5py.File(file, "r") as whole:
+        data, labels = whole["data"][()], whole["label"][()]
+    write_damaged(file, data, labels, rows=(3,))
+    options = ("--data", folder, *QUICK, "--out", tmp_path / "run")
+    with pytest.raises(SystemExit) as stop:
+        run("modelnet40", *options)
+    assert stop.value.code == 2
+    assert f"error: data of {file} cannot be read in row 3 (" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    run("modelnet40", *options, "--max-bad", 1)
+    assert f"left out: {file} row 3: Can't synchronously read data (" in capsys.readouterr().out
 
 
 def test_defaults_follow_variant_and_weights() -> None:

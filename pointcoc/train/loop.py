@@ -110,7 +110,7 @@ def fit(
         if run.is_main:
             save_curves(settings.out)
     finally:
-        run.release()
+        run.weights.release(settings)
     best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
     return FitResult(
         best_epoch=best["epoch"],
@@ -172,7 +172,7 @@ def report_test(split: str, scores: Mapping[str, float], result: FitResult, sett
 def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch | None) -> None:
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, report, progress)
-    kept = run.kept_model()
+    kept = run.weights.kept()
     val = _measure(run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
     is_best = _keep_if_best(run, kept, val)
@@ -197,7 +197,7 @@ def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
     """One pass over the training part, or what is left of it."""
     start = time.perf_counter()
     data_seconds, num_sets = 0.0, 0
-    run.model.train()
+    run.weights.model.train()
     updates = run.train.updates(run.epoch, run.position)
     while True:
         waiting = time.perf_counter()

@@ -1,6 +1,5 @@
 """The moving parts of a run: made, saved, continued, and given back."""
 
-import copy
 import math
 import signal
 import time
@@ -8,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from accelerate import Accelerator
 from timm.data import Mixup
 from timm.scheduler.scheduler import Scheduler
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -21,37 +18,29 @@ from pointcoc.train.batches import Batches
 from pointcoc.train.failures import not_finite
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.metrics import METRICS, Progress, Scores, trim_metrics
-from pointcoc.train.optimization import make_mix, make_optimizer, make_scheduler
+from pointcoc.train.optimization import make_mix, make_scheduler
 from pointcoc.train.processes import make_accelerator
 from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
 from pointcoc.train.seeds import UPDATE, seed_generators
 from pointcoc.train.settings import Settings
-from pointcoc.train.sharding import gather_weights, is_sharded, prepare, scatter_state, scatter_weights, whole
 from pointcoc.train.stopping import Stopped, StopRequest
 from pointcoc.train.trackers import trackers_of
+from pointcoc.train.weights import Weights, are_finite
 
 Rank = tuple[float, float]
 
 
 @dataclass(kw_only=True)
 class Run:
-    """The moving parts of a run, and the counters that a checkpoint holds.
-
-    `own` is the model that came, and `own_average` another one for the moving average: with FSDP they are copies
-    without shards, which what is trained is gathered into; otherwise they are what is trained.
-    """
+    """The moving parts of a run, and the counters that a checkpoint holds."""
 
     settings: Settings
     accelerator: Accelerator
-    model: nn.Module
-    own: nn.Module
-    own_average: nn.Module | None
-    optimizer: Any
+    weights: Weights
     scheduler: Scheduler
     train: Batches
     val: Batches | None
-    average: ModelEmaV3 | None
     mix: Mixup | None
     num_classes: int
     scores: Scores
@@ -75,54 +64,21 @@ class Run:
         trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
         num_classes = num_classes_of(model)
-        own, model = model, copy.deepcopy(model) if is_sharded(accelerator) else model
-        model.to(accelerator.device)
-        _share_weights(model, accelerator)
-        # A copy: before anything is put around the forward of the model.
-        average = ModelEmaV3(model, decay=settings.ema, use_warmup=True) if settings.ema else None
-        own_average = average.module if average is not None else None
-        own_average = copy.deepcopy(own_average) if is_sharded(accelerator) else own_average
-        _prepare_forward(model, settings, is_sharded(accelerator))
-        optimizer = make_optimizer(model, settings)
-        trained, steps = prepare(accelerator, model, optimizer, average.module if average is not None else None)
+        weights = Weights.build(model, settings, accelerator)
         train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
         if train.is_stream and settings.save_every:
             raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
         return cls(
             settings=settings,
             accelerator=accelerator,
-            model=trained,
-            own=own,
-            own_average=own_average,
-            optimizer=steps,
-            scheduler=make_scheduler(optimizer, len(train), settings),
+            weights=weights,
+            scheduler=make_scheduler(weights.optimizer.optimizer, len(train), settings),
             train=train,
             val=batches_of(val_loader, accelerator, settings.seed) if val_loader is not None else None,
-            average=average,
             mix=make_mix(num_classes, settings),
             num_classes=num_classes,
             scores=Scores(num_classes).to(accelerator.device),
         )
-
-    @property
-    def plain_model(self) -> nn.Module:
-        """The weights in training, out of accelerate's wrappers."""
-        return self.accelerator.unwrap_model(self.model)
-
-    def whole_model(self) -> nn.Module:
-        """The weights in training, without shards; all processes call this alike."""
-        return gather_weights(self.plain_model, self.own) if is_sharded(self.accelerator) else self.own
-
-    def whole_average(self) -> nn.Module | None:
-        """The moving average of the weights, None without one; otherwise as `whole_model`."""
-        if self.average is None or self.own_average is None or not is_sharded(self.accelerator):
-            return self.own_average
-        return gather_weights(self.average.module, self.own_average)
-
-    def kept_model(self) -> nn.Module:
-        """The weights that are validated and kept, the moving average if there is one; as `whole_model`."""
-        average = self.whole_average()
-        return self.whole_model() if average is None else average
 
     @property
     def position(self) -> int:
@@ -184,8 +140,10 @@ class Run:
         scores = self.scores.joined(self.accelerator).state_dict()
         self.count_seconds()
         if not (self.train.is_stream and self.position):
-            model, average = self.whole_model(), self.whole_average()
-            self._check_finite(model)
+            model, average = self.weights.whole(), self.weights.whole_average()
+            if not are_finite(model):
+                what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
+                raise not_finite(what, self.settings)
             state = self._state(scores)
             name = checkpoint.checkpoint_name(self.epoch, self.update, is_whole_epoch=self.position == 0)
             if self.is_main:
@@ -207,13 +165,7 @@ class Run:
         state = checkpoint.read_state(path)
         check_same_settings(path, state["settings"], plain_settings(self.settings))
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
-        checkpoint.load_checkpoint(path, self.own, self.own_average)
-        if is_sharded(self.accelerator):
-            self._scatter()
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.optimizer.load_state_dict(scatter_state(state["optimizer"], parameters))
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.weights.restore(path, state)
         for name in ("epoch", "update", "seconds", "lr", "best_epoch"):
             setattr(self, name, state[name])
         self.scheduler.step_update(self.update)
@@ -221,23 +173,6 @@ class Run:
         self.bad = dict(state["bad"])
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
-
-    def _scatter(self) -> None:
-        scatter_weights(self.own, self.plain_model)
-        if self.average is not None and self.own_average is not None:
-            scatter_weights(self.own_average, self.average.module)
-
-    def release(self) -> None:
-        """Give the model back as it came."""
-        model = self.plain_model
-        if "_original_forward" in model.__dict__:  # accelerate's, for mixed precision
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            del model.forward
-        model._compiled_call_impl = None
-        if self.settings.recompute:
-            model.set_grad_checkpointing(False)  # type: ignore[operator]  # it was there at the start
-        if self.accelerator.device.type != "cpu":  # the collection of all garbage takes its time
-            self.accelerator.free_memory()
 
     def _state(self, scores: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -249,16 +184,9 @@ class Run:
             "best_epoch": self.best_epoch,
             "bad": list(self.bad.items()),
             "scores": scores,
-            "optimizer": whole(self.optimizer.state_dict()),
-            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             "settings": plain_settings(self.settings),
+            **self.weights.state(),
         }
-
-    def _check_finite(self, model: nn.Module) -> None:
-        tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
-            raise not_finite(what, self.settings)
 
 
 def batches_of(
@@ -298,21 +226,3 @@ def _check_same_data(path: Path, found: int, now: int) -> None:
         raise ValueError(
             f"resume needs the training data of the run in {path.parent}: {found} updates an epoch, got {now}"
         )
-
-
-def _share_weights(model: nn.Module, accelerator: Accelerator) -> None:
-    """Give all processes the first weights of the first one, whatever each was seeded with."""
-    if accelerator.num_processes > 1:
-        for tensor in model.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)
-
-
-def _prepare_forward(model: nn.Module, settings: Settings, is_in_shards: bool) -> None:
-    if settings.recompute:
-        if not hasattr(model, "set_grad_checkpointing"):
-            raise ValueError(f"recompute needs a network with set_grad_checkpointing, got {type(model).__name__}")
-        model.set_grad_checkpointing(True)  # type: ignore[operator]
-    if settings.compile and is_in_shards:
-        raise ValueError("compile must be off with FSDP, which exchanges weights within the network")
-    if settings.compile:
-        model.compile()

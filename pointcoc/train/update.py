@@ -35,9 +35,9 @@ def one_update(run: Run, parts: list[Batch], size: int) -> float:
         ValueError: if a label is wrong, or more items than `max_bad` could not be read.
     """
     run.seed()
-    run.lr = run.optimizer.param_groups[0]["lr"]
+    run.lr = run.weights.optimizer.param_groups[0]["lr"]
     _count_bad(run, parts)
-    run.optimizer.zero_grad()
+    run.weights.optimizer.zero_grad()
     try:
         losses = [_backward(run, part, size, is_last=part is parts[-1]) for part in parts]
     except (RuntimeError, MemoryError) as error:
@@ -46,12 +46,10 @@ def one_update(run: Run, parts: list[Batch], size: int) -> float:
     if not math.isfinite(loss):
         raise _not_finite(run, loss, parts, losses)
     if run.settings.clip_grad:
-        run.accelerator.clip_grad_norm_(run.model.parameters(), run.settings.clip_grad)
-    run.optimizer.step()
+        run.accelerator.clip_grad_norm_(run.weights.model.parameters(), run.settings.clip_grad)
     run.update += 1
+    run.weights.move(run.update)
     run.scheduler.step_update(run.update)
-    if run.average is not None:
-        run.average.update(run.plain_model, step=run.update)
     run.is_stopping = signals > 0
     return loss
 
@@ -64,8 +62,8 @@ def _backward(run: Run, part: Batch, size: int, is_last: bool) -> Tensor:
     inputs, targets = blend(
         run.mix, inputs if run.mix is None or not isinstance(inputs, Tensor) else inputs.clone(), labels
     )
-    with nullcontext() if is_last else run.accelerator.no_sync(run.model):
-        logits = run.model(inputs)
+    with nullcontext() if is_last else run.accelerator.no_sync(run.weights.model):
+        logits = run.weights.model(inputs)
         # Blended targets are probabilities, already smoothed.
         smoothing = 0.0 if run.mix else run.settings.label_smoothing
         loss = cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")

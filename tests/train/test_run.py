@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from pointcoc.train import Stopped, checkpoint, evaluate, fit
+from pointcoc.train import Stopped, checkpoint, fit
 from pointcoc.train.processes import make_accelerator
 
 
@@ -97,14 +97,6 @@ def test_an_overflow_leaves_the_weights_and_halves_the_scale(tiny, train_loader,
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[1], seen[2])
     assert checkpoint.read_state(settings().out / "epoch-0001")["scaler"]["scale"] == 2.0**9
-
-
-def test_fp16_is_refused_on_a_cpu(tiny, train_loader, settings, monkeypatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    with pytest.raises(ValueError, match="precision fp16 needs a GPU, got the device cpu; use bf16 there"):
-        fit(tiny(), train_loader, None, settings(precision="fp16"))
-    with pytest.raises(ValueError, match="precision fp16 needs a GPU"):
-        evaluate(tiny(), train_loader, "fp16")
 
 
 def test_the_last_checkpoints_are_kept(tiny, train_loader, val_loader, settings) -> None:

@@ -30,12 +30,6 @@ def test_one_process_has_no_shards(tiny, train_loader, settings, monkeypatch) ->
     assert fit(tiny(), train_loader, None, settings(epochs=1)).updates == 3
 
 
-def test_compile_is_refused_with_shards(tiny, train_loader, settings, monkeypatch) -> None:
-    monkeypatch.setattr("pointcoc.train.run.is_sharded", lambda accelerator: True)
-    with pytest.raises(ValueError, match="compile must be off with FSDP"):
-        fit(tiny(), train_loader, None, settings(compile=True))
-
-
 def test_what_has_no_shards_stays_as_it_is() -> None:
     state = {"state": {0: {"step": torch.tensor(3.0), "mean": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
     assert whole(state) == state
