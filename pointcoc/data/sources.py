@@ -15,8 +15,6 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pointcoc.data.checks import check_folder, import_extra, import_train_extra
 
-Transform = Callable[[Any], Any]
-
 
 class HubImages(Dataset):
     """A split of a Hugging Face dataset: item i is (image, label), read by timm's `create_dataset("hfds/...")`.
@@ -44,7 +42,7 @@ class HubImages(Dataset):
         self,
         name: str,
         split: str = "train",
-        transform: Transform | None = None,
+        transform: Callable[[Any], Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
     ) -> None:
@@ -116,7 +114,7 @@ class ShardImages(IterableDataset):
         self,
         folder: str | Path,
         split: str = "train",
-        transform: Transform | None = None,
+        transform: Callable[[Any], Any] | None = None,
         is_training: bool = False,
         batch_size: int = 1,
         seed: int = 0,

@@ -61,7 +61,7 @@ class Settings:
     val_fraction: float = 0.1
     """Share of the training set that chooses the best epoch; 0 trains on all of it and keeps the last epoch."""
     precision: Precision = "no"
-    """Mixed precision; "no" is float32. "fp16", on a GPU only, scales the loss: small gradients would vanish."""
+    """Mixed precision; "no" is float32. "fp16", on a GPU only, scales the loss, as small gradients would vanish."""
     recompute: bool = False
     """Compute the inside of blocks again in backward instead of keeping it, which takes less memory and more time."""
     compile: bool = False
@@ -73,8 +73,8 @@ class Settings:
     log_every: int = 50
     """Updates between two lines of split "update" in metrics.jsonl."""
     trackers: tuple[str, ...] = (AUTO,)
-    """Trackers that receive what metrics.jsonl receives, by their names in accelerate: tensorboard, wandb and others;
-    auto for tensorboard where it is installed, none for none."""
+    """Trackers that receive what metrics.jsonl receives, by their names in accelerate (tensorboard, wandb, ...); auto
+    for tensorboard where it is installed, none for none."""
     save_every: int = 0
     """Updates between two checkpoints, besides the one after each epoch; 0 for no others."""
     keep: int = 2
