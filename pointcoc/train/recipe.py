@@ -32,16 +32,16 @@ class RecipeSettings(Settings):
     preset: str | None = "coc_tiny"
     """Preset of the network; None where --weights are given, which tell their network."""
     weights: str | None = None
-    """Weights to start from, or to measure. A file best.safetensors or the folder of a run, a folder that save_pretrained or
-    `pointcoc convert` wrote, or the name of a preset that was converted."""
+    """Weights to start from, or to measure. A file best.safetensors or the folder of a run, a folder that
+    save_pretrained or `pointcoc convert` wrote, or the name of a preset that was converted."""
     init_from: str | None = None
     """Weights, as for --weights, of a network for images or for clouds. Its stages are copied and give this network
     their sizes; the first reducer and the classifier are new."""
     eval_only: bool = False
     """Measure --weights on the test set; nothing is trained or written."""
     seeds: int = 1
-    """Number of runs. With more than one, each has a seed of its own, from --seed on, and a folder of its own in --out; their
-    mean and standard deviation are the last line."""
+    """Number of runs. With more than one, each has a seed of its own, from --seed on, and a folder of its own in
+    --out; their mean and standard deviation are the last line."""
     drop_path: float = 0.0
     """Probability to skip the last block while training; it rises linearly from 0."""
 
