@@ -4,7 +4,7 @@ Two columns: images of 32 x 32 (CIFAR-10 or a part of it as class folders), our 
 a vit of the same parameter count; clouds (ModelNet10 as HDF5 files), our preset beside PointNet++ and DGCNN::
 
     OMP_NUM_THREADS=2 python benchmarks/accuracy.py --images PATH --clouds PATH                # all 30 runs: 3 hours
-    OMP_NUM_THREADS=2 python benchmarks/accuracy.py --images PATH --only coc_nano resnet18     # a part of it
+    OMP_NUM_THREADS=2 python benchmarks/accuracy.py --images PATH --only coc_pico resnet18     # a part of it
     OMP_NUM_THREADS=2 python benchmarks/accuracy.py --images PATH --only vit --lr 1.5e-3 --seed 0  # one run
 
 Each network trains with three learning rates and seed 0; the best on the validation part (a tenth of the training set)

@@ -16,7 +16,7 @@ from pointcoc import ContextClusterNet
 from pointcoc.pointset import cloud_to_points
 
 LRS = (5e-4, 1.5e-3, 4e-3)
-SMALL_PRESET = "coc_nano"
+SMALL_PRESET = "coc_pico"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ def small_vit(num_classes: int) -> nn.Module:
         "vit_tiny_patch16_224",
         img_size=32,
         patch_size=4,
-        embed_dim=128,
-        depth=6,
+        embed_dim=104,
+        depth=5,
         num_heads=4,
         num_classes=num_classes,
     )

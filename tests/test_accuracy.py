@@ -41,7 +41,7 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(image_root: Path, tmp_path: Path, *more: str) -> list[str]:
     paths = ["--out", str(tmp_path / "runs.jsonl"), "--results", str(tmp_path)]
-    return ["--images", str(image_root), "--only", "coc_nano", "--minutes", "1e-4", *paths, *more]
+    return ["--images", str(image_root), "--only", "coc_pico", "--minutes", "1e-4", *paths, *more]
 
 
 def test_search_seeds_and_table_and_nothing_runs_twice(module, image_root: Path, tmp_path: Path, capsys) -> None:
@@ -57,7 +57,7 @@ def test_search_seeds_and_table_and_nothing_runs_twice(module, image_root: Path,
     assert all(run["updates"] >= 1 and run["seconds"] >= 6e-3 for run in runs)
     assert all(run["epochs"] == run["updates"] and 0 <= run["test"] <= 100 for run in runs)  # 6 images, one batch
     report = (tmp_path / "accuracy.md").read_text()
-    assert report.count("| coc_nano | 1.18 | ") == 1 and f"| {chosen:g} of 0.0005, 0.0015, 0.004 |" in report
+    assert report.count("| coc_pico | 0.68 | ") == 1 and f"| {chosen:g} of 0.0005, 0.0015, 0.004 |" in report
     assert json.loads((tmp_path / "accuracy.json").read_text())["runs"] == runs
     capsys.readouterr()
     bench.main(words(image_root, tmp_path))
@@ -206,7 +206,7 @@ def test_dgcnn_does_not_depend_on_the_order_of_points(module) -> None:
 
 
 def test_the_pipeline_counts_images(module, image_root: Path, tmp_path: Path, capsys) -> None:
-    options = ["--network", "coc_nano", "--size", "32", "--batch", "2", "--batches", "2", "--turns", "1"]
+    options = ["--network", "coc_pico", "--size", "32", "--batch", "2", "--batches", "2", "--turns", "1"]
     module("pipeline").main(["--data", str(image_root), "--results", str(tmp_path), "--workers", "0", "1", *options])
     results = json.loads((tmp_path / "pipeline.json").read_text())
     steps = [f"{kind}, {dtype}" for dtype in ("float32", "bfloat16") for kind in ("inference", "training")]

@@ -99,6 +99,7 @@ def test_sides_that_split_evenly() -> None:
     sides = {name: even_side(config) for name, config in PRESETS.items() if config.anchors == "lattice"}
     assert sides.pop("coc_tiny2") == 224
     assert sides.pop("coc_nano") == 8
+    assert sides.pop("coc_pico") == 8
     assert set(sides.values()) == {32}
     assert even_side(preset("coc_nano", window=(3, 2, 1))) == 24
     assert (smallest_side(preset("coc_nano")), smallest_side(preset("coc_tiny"))) == (9, 33)

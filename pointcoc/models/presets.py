@@ -70,6 +70,21 @@ PRESETS: dict[str, NetworkConfig] = {
         center_neighbors=(8, 8, 8),
         layer_scale=0.1,
     ),
+    # The same for short trainings: one block a stage, narrow MLPs, more of the time goes to new images.
+    "coc_pico": NetworkConfig(
+        num_classes=10,
+        depths=(1, 1, 1),
+        dims=(64, 128, 256),
+        heads=(1, 2, 4),
+        head_dims=(32, 32, 32),
+        mlp_ratios=(1, 1, 1),
+        strides=(2, 2, 2),
+        neighbors=(3, 3, 3),
+        regions=(2, 1, 1),
+        centers=(2, 2, 2),
+        center_neighbors=(8, 8, 8),
+        layer_scale=1.0,
+    ),
     # Clouds of about 1,024 points.
     "coc_points": _CLOUD,
     "coc_points_small": _CLOUD.replace(
