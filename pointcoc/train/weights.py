@@ -137,7 +137,15 @@ def _prepare_forward(model: nn.Module, settings: Settings, is_in_shards: bool) -
         if not hasattr(model, "set_grad_checkpointing"):
             raise ValueError(f"recompute needs a network with set_grad_checkpointing, got {type(model).__name__}")
         model.set_grad_checkpointing(True)  # type: ignore[operator]
-    if settings.compile and is_in_shards:
-        raise ValueError("compile must be off with FSDP, which exchanges weights within the network")
     if settings.compile:
+        _check_compile(model, is_in_shards)
         model.compile()
+
+
+def _check_compile(model: nn.Module, is_in_shards: bool) -> None:
+    if is_in_shards:
+        raise ValueError("compile must be off with FSDP, which exchanges weights within the network")
+    config = getattr(model, "config", None)
+    if "fps" in (getattr(config, "anchors", None), getattr(config, "proposals", None)):
+        # The loop over the points becomes one kernel, as long as there are points, which g++ gives up.
+        raise ValueError("compile must be off for a network that chooses farthest points (anchors or proposals 'fps')")

@@ -1,8 +1,9 @@
-"""Weights of a run: what a checkpoint must not hold, and what shards do not go with."""
+"""Weights of a run: what a checkpoint must not hold, and what compiling does not go with."""
 
 import pytest
 import torch
 
+from pointcoc import ContextClusterNet
 from pointcoc.train import fit
 from pointcoc.train.weights import are_finite
 
@@ -20,3 +21,10 @@ def test_compile_is_refused_with_shards(tiny, train_loader, settings, monkeypatc
     monkeypatch.setattr("pointcoc.train.weights.is_sharded", lambda accelerator: True)
     with pytest.raises(ValueError, match="compile must be off with FSDP"):
         fit(tiny(), train_loader, None, settings(compile=True))
+
+
+def test_compile_is_refused_where_points_are_chosen_one_by_one(train_loader, settings) -> None:
+    net = ContextClusterNet.from_preset("coc_points_small", num_classes=3)
+    with pytest.raises(ValueError, match=r"compile must be off for a network that chooses farthest points .* 'fps'\)"):
+        fit(net, train_loader, None, settings(compile=True))
+    assert not settings().out.exists()
