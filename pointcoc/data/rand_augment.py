@@ -12,7 +12,7 @@ def keep_posterize_bits(transform: T) -> T:
     """Let RandAugment keep at least one bit of a color.
 
     At its largest magnitude timm's posterize keeps none (a black image), which the official recipe (magnitude 9 with a
-    deviation of 0.5) draws for about one image in 300; Pillow 13 raises ValueError there, which ends a training.
+    deviation of 0.5) draws for about one image in 650; Pillow 13 raises ValueError there, which ends a training.
 
     Args:
         transform: from `timm.data.create_transform`, or a part of it; its operations are changed in place.
