@@ -81,4 +81,4 @@ def clouds_per_second(net: nn.Module, loader: torch.utils.data.DataLoader, batch
 
 if __name__ == "__main__":
     defaults = {field: getattr(CLOUDS, field) for field in CLOUDS.__dataclass_fields__}
-    run_command(main, TimedSettings(**{**defaults, "batch_size": 16, "warmup_epochs": 0.5}), __doc__)
+    run_command(main, TimedSettings(**{**defaults, "batch_size": 16, "warmup_epochs": 0.5, "resample": False}), __doc__)

@@ -46,6 +46,20 @@ _SCENE = NetworkConfig(
     layer_scale=0.1,
 )
 
+_NANO = NetworkConfig(
+    num_classes=10,
+    depths=(1, 2, 2),
+    dims=(48, 96, 192),
+    heads=(4, 4, 4),
+    head_dims=(12, 24, 32),
+    mlp_ratios=(4, 4, 4),
+    strides=(2, 2, 2),
+    neighbors=(3, 3, 3),
+    regions=(4, 2, 1),
+    centers=(2, 2, 2),
+    center_neighbors=(8, 8, 8),
+    layer_scale=0.1,
+)
 PRESETS: dict[str, NetworkConfig] = {
     # The official networks (Context Clusters, ICLR 2023, section 3.3, and the authors' code).
     "coc_tiny": _TINY,
@@ -56,34 +70,10 @@ PRESETS: dict[str, NetworkConfig] = {
     "coc_base_dim64": _SMALL.replace(depths=(6, 6, 24, 6), heads=(8, 8, 16, 16)),
     "coc_base_dim96": _SMALL.replace(depths=(4, 4, 12, 4), heads=(8, 8, 16, 16), dims=(96, 192, 384, 768)),
     # Images of about 32 x 32: overlapping windows, three stages of 16 x 16, 8 x 8 and 4 x 4 points.
-    "coc_nano": NetworkConfig(
-        num_classes=10,
-        depths=(1, 2, 2),
-        dims=(48, 96, 192),
-        heads=(4, 4, 4),
-        head_dims=(12, 24, 32),
-        mlp_ratios=(4, 4, 4),
-        strides=(2, 2, 2),
-        neighbors=(3, 3, 3),
-        regions=(4, 2, 1),
-        centers=(2, 2, 2),
-        center_neighbors=(8, 8, 8),
-        layer_scale=0.1,
-    ),
+    "coc_nano": _NANO,
     # The same for short trainings: one block a stage, narrow MLPs, more of the time goes to new images.
-    "coc_pico": NetworkConfig(
-        num_classes=10,
-        depths=(1, 1, 1),
-        dims=(64, 128, 256),
-        heads=(1, 2, 4),
-        head_dims=(32, 32, 32),
-        mlp_ratios=(1, 1, 1),
-        strides=(2, 2, 2),
-        neighbors=(3, 3, 3),
-        regions=(2, 1, 1),
-        centers=(2, 2, 2),
-        center_neighbors=(8, 8, 8),
-        layer_scale=1.0,
+    "coc_pico": _NANO.replace(
+        depths=1, dims=(64, 128, 256), heads=(1, 2, 4), head_dims=32, mlp_ratios=1, regions=(2, 1, 1), layer_scale=1.0
     ),
     # Clouds of about 1,024 points.
     "coc_points": _CLOUD,
