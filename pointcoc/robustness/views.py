@@ -76,7 +76,23 @@ class Changed(Dataset):
         return source_of(self.dataset, self.numbers[index])
 
 
-class CloudViews:
+class _Views:
+    """Items of a data set, some or all, that are changed as they are read."""
+
+    def __init__(self, items: Any, limit: int | None, seed: int, **loading: Any) -> None:
+        self._items, self._seed = items, seed
+        self._numbers = chosen(len(items), limit, seed)
+        self._loader: Callable[..., DataLoader] = partial(DataLoader, **loading)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._numbers)
+
+    def _changed(self, change: Change, **options: Any) -> DataLoader:
+        return self._loader(Changed(self._items, self._numbers, change), **options)
+
+
+class CloudViews(_Views):
     """Clouds under the corruptions of `corrupt_cloud`; batches are (PointSet, labels).
 
     Args:
@@ -95,14 +111,7 @@ class CloudViews:
     def __init__(
         self, clouds: Any, limit: int | None = None, seed: int = 0, batch_size: int = 32, workers: int = 0
     ) -> None:
-        self._clouds = clouds
-        self._seed = seed
-        self._numbers = chosen(len(clouds), limit, seed)
-        self._loader = partial(DataLoader, batch_size=batch_size, num_workers=workers, collate_fn=collate_sets)
-
-    def __len__(self) -> int:
-        """Return the number of clouds."""
-        return len(self._numbers)
+        super().__init__(clouds, limit, seed, batch_size=batch_size, num_workers=workers, collate_fn=collate_sets)
 
     def clean(self) -> DataLoader:
         """Return the clouds as they are."""
@@ -116,11 +125,8 @@ class CloudViews:
         """Return the clouds without `percent` % of their points."""
         return self._changed(partial(_reduced_cloud, percent=percent, seed=self._seed))
 
-    def _changed(self, change: Change) -> DataLoader:
-        return self._loader(Changed(self._clouds, self._numbers, change))
 
-
-class ImageViews:
+class ImageViews(_Views):
     """Images under the corruptions of `corrupt_image`; batches are (images, labels).
 
     With pixels removed, batches are (PointSet, labels).
@@ -148,15 +154,8 @@ class ImageViews:
         batch_size: int = 128,
         workers: int = 0,
     ) -> None:
-        self._images = images
+        super().__init__(images, limit, seed, batch_size=batch_size, num_workers=workers)
         self._normalize = normalize
-        self._seed = seed
-        self._numbers = chosen(len(images), limit, seed)
-        self._loader = partial(DataLoader, batch_size=batch_size, num_workers=workers)
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._numbers)
 
     def clean(self) -> DataLoader:
         """Return the images as they are, normalized."""
@@ -171,9 +170,6 @@ class ImageViews:
         """Return the images as sets, without `percent` % of their pixels."""
         change = partial(_reduced_image, percent=percent, seed=self._seed, normalize=self._normalize)
         return self._changed(change, collate_fn=_collate_masked)
-
-    def _changed(self, change: Change, **options: Any) -> DataLoader:
-        return self._loader(Changed(self._images, self._numbers, change), **options)
 
 
 def chosen(count: int, limit: int | None, seed: int) -> list[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lattice_stage import stage
 from order_one import order_one
 
-from pointcoc.geometry import Segments, StageGeometry
+from pointcoc.geometry import Segments
 from pointcoc.geometry.regions import UniformRegions, grid_regions
 from pointcoc.geometry.tiles import make_tiles
 from pointcoc.nn import ClusterBlock, FusedBlock
@@ -18,19 +19,6 @@ CPU = torch.device("cpu")
 def block(dim: int = 6, heads: int = 2, head_dim: int = 3, backend: str = "auto", **options) -> ClusterBlock:
     made = ClusterBlock(dim, heads, head_dim, 2, ClusterOptions(**options), backend=backend)
     return order_one(made.double()).eval()
-
-
-def stage(regions: int, centers: int) -> StageGeometry:
-    return StageGeometry(
-        anchors="lattice",
-        stride=1,
-        neighbors=1,
-        regions=regions,
-        window=None,
-        proposals="cells",
-        centers=centers,
-        center_neighbors=8,
-    )
 
 
 # Sides, regions and centers per axis: usual, one region, one point a region, more centers than sites, one center.

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
+from lattice_stage import stage
 from order_one import order_one
 from torch import Tensor
 
-from pointcoc.geometry import StageGeometry
 from pointcoc.geometry.tiles import Tiles, make_tiles
 from pointcoc.nn import ClusterBlock, FusedBlock
 from pointcoc.nn.native_blocks import NativeBlocks
@@ -37,19 +37,6 @@ SHAPES = {
     "193_points": (1, (193, 1), 1, 1, 18, 1, 8, 2),
     "209_points": (2, (209, 1), 1, 1, 18, 1, 8, 2),
 }
-
-
-def stage(regions: int, centers: int) -> StageGeometry:
-    return StageGeometry(
-        anchors="lattice",
-        stride=1,
-        neighbors=1,
-        regions=regions,
-        window=None,
-        proposals="cells",
-        centers=centers,
-        center_neighbors=8,
-    )
 
 
 def make(shape: tuple, depth: int = 1, **options) -> tuple[list[FusedBlock], Tiles, Tensor]:
