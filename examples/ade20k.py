@@ -12,9 +12,7 @@ schedule follows the clock, so that two backbones may be compared in the same ti
 nothing is chosen on the validation images.
 """
 
-import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -22,11 +20,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
-from torch.utils.data import DataLoader
 
 from pointcoc.data import IGNORE, MaskFolder, PlainMask, RandomMask
 from pointcoc.segmentation import Confusion, semantic_fpn, sliding_logits
 from pointcoc.train import run_command, save_weights
+from pointcoc.train.dense import check_new, check_numbers, endless, scores_line
 from pointcoc.train.metrics import MetricsFile
 
 
@@ -82,12 +80,11 @@ class SegmentationSettings:
     """A run of seconds: two updates of two small crops."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "crop", "lr", "log_every", "num_classes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("minutes", "short_side", "weight_decay", "window", "validate_every", "workers", "first_class"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_numbers(
+            self,
+            ("steps", "batch_size", "crop", "lr", "log_every", "num_classes"),
+            ("minutes", "short_side", "weight_decay", "window", "validate_every", "workers", "first_class"),
+        )
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set."""
@@ -98,8 +95,7 @@ class SegmentationSettings:
 
 def main(settings: SegmentationSettings) -> dict[str, float]:
     """Train, then measure on the validation images."""
-    if (settings.out / "metrics.jsonl").exists():
-        raise ValueError(f"out must not hold a run, got {settings.out}: choose another --out")
+    check_new(settings.out)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train = open_split(settings, settings.train_split, RandomMask(settings.crop, settings.short_side))
@@ -120,7 +116,7 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
         metrics.write("val", 0, {**scores, "seconds": seconds, "parameters": count})
     notes = {"first_class": settings.first_class, "short_side": settings.short_side}  # pointcoc predict reads them
     save_weights(settings.out / "last.safetensors", model, val=scores, **notes)
-    print(f"{report(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
+    print(f"{scores_line(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
     return scores
 
 
@@ -148,7 +144,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     seconds, losses = 0.0, torch.zeros(0)
     start = time.perf_counter()
-    for step, (images, masks) in enumerate(batches(train, settings), 1):
+    for step, (images, masks) in enumerate(endless(train, settings.batch_size, settings.workers), 1):
         spent = seconds + time.perf_counter() - start
         part = spent / (60 * settings.minutes) if settings.minutes else (step - 1) / settings.steps
         if part >= 1:
@@ -162,23 +158,9 @@ def fit(
             losses = losses[:0]
         if settings.validate_every and step % settings.validate_every == 0:
             seconds += time.perf_counter() - start
-            print(f"update {step}: {report(measure(model, val, settings, device))}")
+            print(f"update {step}: {scores_line(measure(model, val, settings, device))}")
             start = time.perf_counter()
     return seconds + time.perf_counter() - start
-
-
-def batches(train: MaskFolder, settings: SegmentationSettings) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of shuffled crops without end."""
-    loader = DataLoader(
-        train,
-        batch_size=min(settings.batch_size, len(train)),
-        shuffle=True,
-        drop_last=True,
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
-    )
-    while True:
-        yield from loader
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, lr: float) -> Tensor:
@@ -210,11 +192,6 @@ def measure(
         logits = interpolate(logits[None], mask.shape, mode="bilinear", align_corners=False)
         confusion.update(logits[0].argmax(0), mask)
     return confusion.compute()
-
-
-def report(scores: dict[str, float]) -> str:
-    """Say scores in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in scores.items())
 
 
 # The path below is a part of the command line that names --data, which replaces it.

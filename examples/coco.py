@@ -8,7 +8,6 @@ warm-up, a tenth of the rate after epochs 8 and 11, short side 800 and long side
 last weights are measured. Without `--val-images` the training images themselves are: a check that a network can learn.
 """
 
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader
 from pointcoc.data import CocoImages
 from pointcoc.detection import coco_scores, mask_rcnn
 from pointcoc.train import run_command, save_weights
+from pointcoc.train.dense import check_new, check_numbers
 from pointcoc.train.metrics import MetricsFile
 
 SMOKE_STEPS = 2
@@ -76,12 +76,11 @@ class DetectionSettings:
     """A run of seconds: two updates of two images, at most 96 pixels; measured on two."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "min_size", "max_size", "log_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup", "minutes", "workers"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_numbers(
+            self,
+            ("epochs", "batch_size", "lr", "min_size", "max_size", "log_every"),
+            ("weight_decay", "warmup", "minutes", "workers"),
+        )
         if (self.val_images is None) != (self.val_annotations is None):
             raise ValueError("val_images and val_annotations belong together: give both or none")
 
@@ -101,8 +100,7 @@ class DetectionSettings:
 
 def main(settings: DetectionSettings) -> dict[str, float]:
     """Train, then measure."""
-    if (settings.out / "metrics.jsonl").exists():
-        raise ValueError(f"out must not hold a run, got {settings.out}: choose another --out")
+    check_new(settings.out)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train = CocoImages(settings.images, settings.annotations, num_classes=settings.num_classes)

@@ -13,7 +13,6 @@ What comes out on S3DIS has not been measured yet.
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -21,13 +20,13 @@ from typing import Self
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
 from pointcoc.data import IGNORE, RandomScene, SceneFolder, collate_points
 from pointcoc.data.scenes import S3DIS_CLASSES
 from pointcoc.models import ContextClusterNet
 from pointcoc.segmentation import Confusion, point_segmentation
 from pointcoc.train import run_command, save_weights
+from pointcoc.train.dense import check_new, check_numbers, endless, scores_line
 from pointcoc.train.metrics import MetricsFile
 
 
@@ -75,12 +74,11 @@ class SceneSettings:
     """A run of seconds: two updates of two small views, measured on one room."""
 
     def __post_init__(self) -> None:
-        for name in ("max_points", "steps", "batch_size", "lr", "log_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("minutes", "weight_decay", "clip_grad", "workers"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_numbers(
+            self,
+            ("max_points", "steps", "batch_size", "lr", "log_every"),
+            ("minutes", "weight_decay", "clip_grad", "workers"),
+        )
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set."""
@@ -90,8 +88,7 @@ class SceneSettings:
 
 def main(settings: SceneSettings) -> dict[str, float]:
     """Train, then measure on the rooms of the test areas."""
-    if (settings.out / "metrics.jsonl").exists():
-        raise ValueError(f"out must not hold a run, got {settings.out}: choose another --out")
+    check_new(settings.out)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
@@ -106,7 +103,7 @@ def main(settings: SceneSettings) -> dict[str, float]:
         scores = measure(model, test, settings, device)
         metrics.write("test", 0, {**scores, "seconds": seconds, "parameters": count})
     save_weights(settings.out / "last.safetensors", model, test=scores, classes=settings.classes)
-    print(f"{report(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
+    print(f"{scores_line(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
     return scores
 
 
@@ -121,7 +118,7 @@ def fit(
     """Train for the steps or the minutes of the settings; return the seconds that it took."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     start, losses = time.perf_counter(), torch.zeros(0)
-    for step, batch in enumerate(batches(train, settings), 1):
+    for step, batch in enumerate(endless(train, settings.batch_size, settings.workers, collate_points), 1):
         spent = time.perf_counter() - start
         part = spent / (60 * settings.minutes) if settings.minutes else (step - 1) / settings.steps
         if part >= 1:
@@ -134,21 +131,6 @@ def fit(
             print(f"update {step}, loss {line['loss']:.3f}", flush=True)
             losses = losses[:0]
     return time.perf_counter() - start
-
-
-def batches(train: SceneFolder, settings: SceneSettings) -> Iterator[tuple]:
-    """Yield batches of views without end."""
-    loader = DataLoader(
-        train,
-        batch_size=min(settings.batch_size, len(train)),
-        shuffle=True,
-        drop_last=True,
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
-        collate_fn=collate_points,
-    )
-    while True:
-        yield from loader
 
 
 def update(
@@ -187,11 +169,6 @@ def measure(model: nn.Module, test: SceneFolder, settings: SceneSettings, device
         confusion.update(model(points.to(device)).argmax(1), target.to(device))
     scores = confusion.compute()
     return {"accuracy": scores.pop("pixel_accuracy"), **scores}
-
-
-def report(scores: dict[str, float]) -> str:
-    """Say scores in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in scores.items())
 
 
 # The path below is a part of the command line that names --data, which replaces it.

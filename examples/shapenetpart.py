@@ -30,6 +30,7 @@ from torch_geometric.data import Data
 from pointcoc.data import HDF5Parts, collate_parts, part_shapes
 from pointcoc.segmentation import PartScores, choose_parts, point_segmentation
 from pointcoc.train import run_command, save_weights
+from pointcoc.train.dense import check_new, check_numbers, scores_line
 from pointcoc.train.metrics import MetricsFile
 
 
@@ -71,12 +72,11 @@ class PartSettings:
     """A run of seconds: two updates of four clouds, measured on four."""
 
     def __post_init__(self) -> None:
-        for name in ("num_points", "epochs", "batch_size", "lr", "scale", "log_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "clip_grad", "jitter", "workers"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_numbers(
+            self,
+            ("num_points", "epochs", "batch_size", "lr", "scale", "log_every"),
+            ("weight_decay", "clip_grad", "jitter", "workers"),
+        )
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set."""
@@ -86,8 +86,7 @@ class PartSettings:
 
 def main(settings: PartSettings) -> dict[str, float]:
     """Train, then measure on the test part."""
-    if (settings.out / "metrics.jsonl").exists():
-        raise ValueError(f"out must not hold a run, got {settings.out}: choose another --out")
+    check_new(settings.out)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train, test = open_split(settings, "trainval", Augment(settings)), open_split(settings, "test")
@@ -104,7 +103,7 @@ def main(settings: PartSettings) -> dict[str, float]:
         scores = measure(model, test, settings, device)
         metrics.write("test", settings.epochs, {**scores, "seconds": seconds, "parameters": count})
     save_weights(settings.out / "last.safetensors", model, test=scores, categories=train.categories, parts=train.parts)
-    print(f"{report(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
+    print(f"{scores_line(scores)}, {seconds / 60:.1f} minutes of training, files in {settings.out}")
     return scores
 
 
@@ -201,11 +200,6 @@ def measure(model: nn.Module, test: HDF5Parts, settings: PartSettings, device: t
         if settings.smoke and number == 0:
             break
     return scores.compute()
-
-
-def report(scores: dict[str, float]) -> str:
-    """Say scores in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in scores.items())
 
 
 SHAPES = PartSettings()
