@@ -77,6 +77,9 @@ class CloudSettings(RecipeSettings):
     """Augmentation: the cloud moves by up to this along each axis, in units of its coordinates."""
     jitter: float = 0.0
     """Augmentation: standard deviation of the noise of each coordinate, in the same units."""
+    drop_points: float = 0.0
+    """Augmentation: each cloud loses a share of its points, drawn anew from 0 to this; makes a network that bears other
+    numbers of points than it has learned from."""
     rotate: float = 0.0
     """Augmentation: the cloud turns about the up axis by up to this, in degrees; 180 for any angle."""
     up: Literal["x", "y", "z"] = "y"
@@ -92,6 +95,8 @@ class CloudSettings(RecipeSettings):
         for name, low in {"num_points": 1, "scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 <= self.drop_points < 1:
+            raise ValueError(f"drop_points is a share and must be in [0, 1), got {self.drop_points}")
 
 
 SHAPES = CloudSettings(
@@ -214,8 +219,8 @@ class Augment:
     """Choose points of a cloud, center and scale it if asked for, then turn, stretch, move and jitter it at random.
 
     Args:
-        settings: `num_points`, `resample`, `normalize`, `scale`, `same_scale`, `shift`, `jitter`, `rotate` and `up` are
-            read.
+        settings: `num_points`, `resample`, `drop_points`, `normalize`, `scale`, `same_scale`, `shift`, `jitter`,
+            `rotate` and `up` are read.
     """
 
     def __init__(self, settings: CloudSettings) -> None:
@@ -227,7 +232,7 @@ class Augment:
         pos = data.pos
         if settings.resample and len(pos) > settings.num_points:
             pos = pos[torch.randperm(len(pos))]
-        pos = pos[: settings.num_points]
+        pos = without_some(pos[: settings.num_points], settings.drop_points)
         pos = to_unit_ball(pos) if settings.normalize else pos
         pos = pos @ random_stretch(settings) + torch.empty(3).uniform_(-1, 1) * settings.shift
         return Data(pos=pos + settings.jitter * torch.randn_like(pos), y=data.y)
@@ -237,6 +242,14 @@ def to_unit_ball(pos: Tensor) -> Tensor:
     """Move a cloud (P, 3) to its mean and scale it so that its farthest point has distance 1."""
     centered = pos - pos.mean(0)
     return centered / centered.norm(dim=1).max().clamp(min=torch.finfo(pos.dtype).tiny)
+
+
+def without_some(pos: Tensor, share: float) -> Tensor:
+    """Return a cloud (P, 3) without a random share of its points, up to `share`; one point stays (PointNet++, 3.3)."""
+    if share == 0:
+        return pos
+    num_kept = max(1, round(len(pos) * (1 - share * torch.rand(()).item())))
+    return pos[torch.randperm(len(pos))[:num_kept]]
 
 
 def random_stretch(settings: CloudSettings) -> Tensor:

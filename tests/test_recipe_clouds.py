@@ -93,6 +93,27 @@ def test_each_epoch_takes_other_points_and_measuring_takes_the_first() -> None:
     assert torch.equal(module.Augment(replace(chosen, resample=False))(stored).pos, stored.pos[:4])
 
 
+def test_points_are_dropped_up_to_a_share_and_some_remain() -> None:
+    module, chosen = settings(num_points=40, drop_points=0.75)
+    stored = Data(pos=torch.arange(150.0).view(50, 3), y=torch.tensor([1]))
+    torch.manual_seed(0)
+    seen = [module.Augment(chosen)(stored).pos for _ in range(300)]
+    sizes = torch.tensor([len(one) for one in seen])
+    assert (sizes.min(), sizes.max()) == (10, 40)
+    assert (sizes - 25).abs().float().mean().item() == pytest.approx(7.5, abs=1)  # uniform over 10 to 40
+    for one in seen:
+        rows = (one[:, 0] / 3).round().int().tolist()
+        assert len(set(rows)) == len(one)
+        assert set(rows) <= set(range(40))  # of the first num_points, as without dropping
+    assert len(module.without_some(stored.pos, 0.999)) >= 1
+    assert torch.equal(module.Prepare(chosen)(stored).pos, stored.pos[:40])
+
+
+def test_sets_of_other_sizes_train(clouds: Path, tmp_path: Path, capsys) -> None:
+    run("modelnet40", "--data", clouds, *QUICK, "--drop-points", 0.9, "--out", tmp_path / "run")
+    assert "test accuracy" in capsys.readouterr().out
+
+
 def test_axes_stretch_apart_or_together() -> None:
     module, apart = settings(scale=2.0, num_points=5)
     cloud = Data(pos=torch.ones(5, 3), y=torch.tensor([0]))
@@ -172,6 +193,7 @@ def test_weights_are_measured_alone_and_stages_come_from_images(clouds: Path, tm
         (["--data", "x", "--weights", "y", "--preset", "coc_points"], "weights, which tell theirs, and not both"),
         (["--data", "x", "--weights", "y", "--init-from", "z"], "give one of the two"),
         (["--data", "x", "--weights", "y", "--eval-only", "--seeds", "2"], "seeds must be 1 for eval_only"),
+        (["--drop-points", "1"], "drop_points is a share and must be in [0, 1), got 1.0"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--data", "CLOUDS", "--num-points", "49"], "num_points must be in [1, 48], the points stored"),
         (["--data", "CLOUDS", "--num-points", "32", "--weights", "IMAGES"], "have pos_dim 2, and the data"),
