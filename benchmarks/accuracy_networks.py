@@ -72,9 +72,9 @@ def small_vit(num_classes: int) -> nn.Module:
         "vit_tiny_patch16_224",
         img_size=32,
         patch_size=4,
-        embed_dim=104,
+        embed_dim=108,
         depth=5,
-        num_heads=4,
+        num_heads=3,
         num_classes=num_classes,
     )
 

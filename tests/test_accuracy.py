@@ -57,7 +57,7 @@ def test_search_seeds_and_table_and_nothing_runs_twice(module, image_root: Path,
     assert all(run["updates"] >= 1 and run["seconds"] >= 6e-3 for run in runs)
     assert all(run["epochs"] == run["updates"] and 0 <= run["test"] <= 100 for run in runs)  # 6 images, one batch
     report = (tmp_path / "accuracy.md").read_text()
-    assert report.count("| coc_pico | 0.68 | ") == 1 and f"| {chosen:g} of 0.0005, 0.0015, 0.004 |" in report
+    assert report.count("| coc_pico | 0.74 | ") == 1 and f"| {chosen:g} of 0.0005, 0.0015, 0.004 |" in report
     assert json.loads((tmp_path / "accuracy.json").read_text())["runs"] == runs
     capsys.readouterr()
     bench.main(words(image_root, tmp_path))

@@ -73,7 +73,14 @@ PRESETS: dict[str, NetworkConfig] = {
     "coc_nano": _NANO,
     # The same for short trainings: one block a stage, narrow MLPs, more of the time goes to new images.
     "coc_pico": _NANO.replace(
-        depths=1, dims=(64, 128, 256), heads=(1, 2, 4), head_dims=32, mlp_ratios=1, regions=(2, 1, 1), layer_scale=1.0
+        depths=1,
+        dims=(64, 128, 256),
+        heads=(1, 2, 4),
+        head_dims=32,
+        mlp_ratios=1,
+        neighbors=(4, 4, 3),
+        regions=(2, 1, 1),
+        layer_scale=1.0,
     ),
     # Clouds of about 1,024 points.
     "coc_points": _CLOUD,
