@@ -8,13 +8,16 @@ from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
 from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
+from pointcoc.train.task import Classification, Task
 
 __all__ = [
+    "Classification",
     "FitResult",
     "Loaders",
     "RecipeSettings",
     "Settings",
     "Stopped",
+    "Task",
     "check_labels",
     "evaluate",
     "finish",

@@ -1,4 +1,4 @@
-"""The picture of a run: loss and accuracy of every epoch, drawn from metrics.jsonl."""
+"""The picture of a run: loss and headline of every epoch, drawn from metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ if TYPE_CHECKING:
 CURVES = "curves.png"
 
 
-def save_curves(out: Path) -> Path:
+def save_curves(out: Path, headline: str = "accuracy") -> Path:
     """Draw the curves of a run's folder into `curves.png`.
 
     Args:
         out: folder with a metrics.jsonl.
+        headline: score beside the loss, if the lines have it.
 
     Returns:
         The picture.
     """
     records = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
     with atomic(out / CURVES) as temporary:
-        draw_curves(records).savefig(temporary, dpi=120, format="png")
+        draw_curves(records, headline).savefig(temporary, dpi=120, format="png")
     return out / CURVES
 
 
-def draw_curves(records: list[dict[str, Any]]) -> Figure:
-    """Draw loss and accuracy against the epoch, side by side, a line for each split.
+def draw_curves(records: list[dict[str, Any]], headline: str = "accuracy") -> Figure:
+    """Draw loss and headline against the epoch, side by side, a line for each split.
 
     Args:
         records: lines of a metrics.jsonl; those of splits other than "train" and "val" are left out.
+        headline: score beside the loss, if the lines have it.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    shown = [name for name in ("loss", headline) if any(name in record for record in records)]
+    figure = Figure(figsize=(4.5 * len(shown), 3.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for split in ("train", "val"):
-            lines = [record for record in records if record["split"] == split]
+            lines = [record for record in records if record["split"] == split and name in record]
             values = [math.nan if line[name] is None else line[name] for line in lines]
             if lines:
                 axes.plot([line["epoch"] for line in lines], values, marker=".", label=split)

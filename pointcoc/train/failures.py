@@ -53,11 +53,18 @@ def save_batch(path: Path, inputs: Any, labels: Any, **notes: Any) -> None:
 
     Args:
         path: file to write.
-        inputs: tensor, or a dataclass of tensors (a `PointSet`), which becomes a dict.
-        labels: integers (B,).
+        inputs: tensors, also in lists, tuples, dicts or dataclasses (a `PointSet`), which become dicts.
+        labels: the targets, likewise.
         **notes: plain values, written beside `inputs` and `labels`.
     """
-    if is_dataclass(inputs):
-        inputs = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
     with atomic(path) as temporary:
-        torch.save({"inputs": inputs, "labels": labels, **notes}, temporary)
+        torch.save({"inputs": _plain(inputs), "labels": _plain(labels), **notes}, temporary)
+
+
+def _plain(value: Any) -> Any:
+    """The same of lists, tuples and dicts alone."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return type(value)(_plain(one) for one in value) if type(value) in (list, tuple) else value

@@ -90,6 +90,11 @@ class Collate:
         return Batch(self.collate_fn(values) if is_whole else None, indices, tuple(one for part in bad for one in part))
 
 
+def num_items(batch: Batch) -> int:
+    """Return the number of items of a batch; for a stream the length of its targets."""
+    return len(batch.indices) or len(batch.value[1])
+
+
 def source_of(dataset: Any, index: int) -> str:
     """Say where an item comes from: the file of an image folder, what `dataset.source` says, or its number.
 

@@ -1,11 +1,12 @@
 """The training loop: `fit` chooses the best epoch on a validation part, `evaluate` measures a network.
 
 Built on accelerate (device, mixed precision), timm (optimizer, schedule, mixup, moving average) and torchmetrics
-(accuracies). A loader yields pairs (input, labels): an image tensor or a `PointSet` of B sets, and integers (B,).
+(accuracies). A loader yields pairs (inputs, targets); what is learned from them says a `Task`, by default
+classification: an image tensor or a `PointSet` of B sets, and integers (B,).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.curves import save_curves
 from pointcoc.train.items import Batch
-from pointcoc.train.labels import check_labels, num_classes_of
-from pointcoc.train.metrics import Progress, Scores, peak_memory
+from pointcoc.train.labels import num_classes_of
+from pointcoc.train.metrics import Progress, peak_memory
 from pointcoc.train.processes import make_accelerator, say
 from pointcoc.train.report import Report
 from pointcoc.train.run import Run, batches_of, rank_of
 from pointcoc.train.run_folder import run_to_resume
 from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.task import Classification, Task
 from pointcoc.train.update import one_update
 
 OnEpoch = Callable[[Any, int], None]
@@ -57,10 +58,12 @@ def fit(
     val_loader: DataLoader | None,
     settings: Settings,
     on_epoch: OnEpoch | None = None,
+    task: Task | None = None,
 ) -> FitResult:
     """Train a network, keep the weights of its best epoch, and leave the model with them.
 
-    The best epoch has the highest accuracy on `val_loader`, then the lowest loss; without `val_loader` it is the last.
+    The best epoch has the highest accuracy (of another task: its `headline`) on `val_loader`, then the lowest loss;
+    without `val_loader` it is the last.
     `settings.out` receives metrics.jsonl, best.safetensors, a picture of the curves and, after every epoch and every
     `settings.save_every` updates, a checkpoint that `settings.resume` continues from.
 
@@ -75,21 +78,23 @@ def fit(
     Under `accelerate launch` or `torchrun` every process calls this; each computes its share of every update.
 
     Args:
-        model: network from inputs to logits (B, num_classes), with `num_classes`, itself or in its `config`.
+        model: network from inputs to logits (B, num_classes), with `num_classes`, itself or in its `config`; that of
+            another task is what the task says.
         train_loader: the training part, shuffled.
         val_loader: the validation part, or None. Never the test set.
         settings: see `Settings`; `seed` is set here, after the model was built.
         on_epoch: called after each epoch and its checkpoint with the weights that are validated and kept, in
             evaluation mode, and the number of the epoch, 1 first; on the main process alone. `pointcoc.viz.EpochMaps`
             is one.
+        task: what is learned; classification if it is not given.
 
     Returns:
         The best epoch with its scores, and where the files are.
 
     Raises:
-        ValueError: if a label lies outside the classes, `out` holds a run and neither `resume` nor `overwrite` is set,
-            the run in `out` differs in a setting or config, a checkpoint is truncated, the loader does not fit
-            mixup, or items beyond `max_bad` cannot be read.
+        ValueError: if a label lies outside the classes, a setting has no effect on the task, `out` holds a run and
+            neither `resume` nor `overwrite` is set, the run in `out` differs in a setting or config, a checkpoint is
+            truncated, the loader does not fit mixup, or items beyond `max_bad` cannot be read.
         FileNotFoundError: if there is nothing to resume.
         FloatingPointError: if the loss is not finite; the message holds update and learning rate, the file that the
             batch was written to, and the last good checkpoint.
@@ -98,37 +103,40 @@ def fit(
         Stopped: a `KeyboardInterrupt`, if Ctrl-C or SIGTERM came; it names the checkpoint.
     """
     last = run_to_resume(settings)
-    run = Run.build(model, train_loader, val_loader, settings)
+    run = Run.build(model, train_loader, val_loader, settings, task)
     try:
         if last is not None:
             run.restore(last)
         run.clean_folder()
         with run.stop, run.report() as report, run.progress() as progress:
-            while run.epoch < settings.all_epochs:
+            while not run.is_done:
                 _one_epoch(run, report, progress, on_epoch)
         run.accelerator.wait_for_everyone()
         if run.is_main:
-            save_curves(settings.out)
+            save_curves(settings.out, run.task.headline)
     finally:
         run.weights.release(settings)
     best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
     return FitResult(
         best_epoch=best["epoch"],
         best=best["val"],
-        epochs=run.epoch,
+        epochs=run.epochs,
         updates=run.update,
         seconds=run.seconds,
         out=settings.out,
     )
 
 
-def evaluate(model: nn.Module, loader: DataLoader, precision: Precision = "no") -> dict[str, float]:
+def evaluate(
+    model: nn.Module, loader: DataLoader, precision: Precision = "no", task: Task | None = None
+) -> dict[str, float]:
     """Measure a network on a loader.
 
     Args:
         model: network from inputs to logits (B, num_classes).
         loader: yields (input, labels).
         precision: "no" (float32), "bf16", or on a GPU "fp16".
+        task: what is measured; classification if it is not given. Model, loader and scores are as the task says.
 
     Returns:
         `loss` (cross entropy, mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1, classes equally
@@ -138,20 +146,24 @@ def evaluate(model: nn.Module, loader: DataLoader, precision: Precision = "no") 
         ValueError: if a label lies outside the classes, the loader is empty, or the device cannot do the precision.
     """
     accelerator = make_accelerator(precision)
-    return _measure(accelerator, model.to(accelerator.device), batches_of(loader, accelerator))
+    task = Classification(num_classes_of(model)) if task is None else task
+    return _measure(task, accelerator, model.to(accelerator.device), batches_of(loader, accelerator))
 
 
-def finish(model: nn.Module, test_loader: DataLoader, result: FitResult, settings: Settings) -> dict[str, float]:
+def finish(
+    model: nn.Module, test_loader: DataLoader, result: FitResult, settings: Settings, task: Task | None = None
+) -> dict[str, float]:
     """Read the test set, once, with the weights that `fit` chose; write the scores down and print one line.
 
     Returns:
         The scores of `evaluate`.
     """
-    scores = evaluate(model, test_loader, settings.precision)
+    task = Classification(num_classes_of(model)) if task is None else task
+    scores = evaluate(model, test_loader, settings.precision, task)
     report_test("test", scores, result, settings)
     say(
-        f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
-        f"epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, files in {result.out}"
+        f"test {task.line(scores)}, epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, "
+        f"files in {result.out}"
     )
     return scores
 
@@ -173,16 +185,16 @@ def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch |
     """Train on what is left of the epoch, validate, keep the weights if they are the best, write the checkpoint."""
     train = _train(run, report, progress)
     kept = run.weights.kept()
-    val = _measure(run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
+    val = _measure(run.task, run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
     is_best = _keep_if_best(run, kept, val)
-    report.write("train", run.epoch, {**train, "seconds": run.count_seconds()})
+    report.write("train", run.epochs, {**train, "seconds": run.count_seconds()})
     if val is not None:
-        report.write("val", run.epoch, {"update": run.update, **val, "is_best": is_best})
+        report.write("val", run.epochs, {"update": run.update, **val, "is_best": is_best})
     run.save()
-    progress.epoch(run.epoch, train, val, is_best)
+    progress.epoch(run.epochs, train, val, is_best, run.left)
     if on_epoch is not None and run.is_main:
-        _call(on_epoch, kept, run.epoch)
+        _call(on_epoch, kept, run.epochs)
     run.stop_if_asked()
 
 
@@ -199,7 +211,8 @@ def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
     data_seconds, num_sets = 0.0, 0
     run.weights.model.train()
     updates = run.train.updates(run.epoch, run.position)
-    while True:
+    run.lap()
+    while not run.is_trained:
         waiting = time.perf_counter()
         parts, size = next(updates, (None, 0))
         data_seconds += time.perf_counter() - waiting
@@ -233,25 +246,29 @@ def _report(run: Run, loss: float, size: int, known_bad: int, report: Report, pr
 
 @torch.no_grad()
 def _measure(
-    accelerator: Accelerator, model: nn.Module, batches: Batches, between: Callable[[], None] | None = None
+    task: Task,
+    accelerator: Accelerator,
+    model: nn.Module,
+    batches: Batches,
+    between: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Scores of a model on the batches of all processes; the model is left in the mode it came in."""
     if len(batches) == 0:
         raise ValueError("loader must have at least one batch to measure a network on, got none")
-    num_classes = num_classes_of(model)
-    scores = Scores(num_classes).to(accelerator.device)
     was_training = model.training
-    model.eval()
+    scores = task.measure(model.eval(), _on_device(batches, accelerator, between), accelerator)
+    model.train(was_training)
+    return scores
+
+
+def _on_device(
+    batches: Batches, accelerator: Accelerator, between: Callable[[], None] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the batches of this process on its device; `between` is called after each."""
     for batch in batches.mine():
-        inputs, labels = send_to_device(_readable(batch), accelerator.device, non_blocking=True)
-        labels = check_labels(labels, num_classes)
-        with accelerator.autocast():
-            logits = model(inputs)
-        scores.update(cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
+        yield send_to_device(_readable(batch), accelerator.device, non_blocking=True)
         if between is not None:
             between()
-    model.train(was_training)
-    return scores.joined(accelerator).compute()
 
 
 def _readable(batch: Batch) -> Any:
@@ -263,13 +280,13 @@ def _readable(batch: Batch) -> Any:
 
 def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
     """Write best.safetensors if this epoch is the best so far, or if nothing is there to choose by."""
-    rank = rank_of(val)
+    rank = rank_of(val, run.task.headline)
     # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
-    is_again = rank == run.best and run.epoch == run.best_epoch
+    is_again = rank == run.best and run.epochs == run.best_epoch
     if val is not None and rank <= run.best and not is_again:
         return False
-    run.best, run.best_epoch = rank, run.epoch
+    run.best, run.best_epoch = rank, run.epochs
     if run.is_main:
         path = run.settings.out / checkpoint.BEST
-        checkpoint.save_weights(path, kept, epoch=run.epoch, val=val)
+        checkpoint.save_weights(path, kept, **run.task.notes, epoch=run.epochs, val=val)
     return True

@@ -1,5 +1,6 @@
 """What a run reports: scores of a pass, metrics.jsonl line by line, and the progress on the terminal."""
 
+import copy
 import json
 import math
 import sys
@@ -21,40 +22,36 @@ if sys.platform != "win32":
     import resource
 
 METRICS = "metrics.jsonl"
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+BAR_OF_THE_CLOCK = "{desc} {elapsed}{postfix}"
 
 
-class Scores(nn.Module):
-    """Loss and accuracies of one pass over a loader.
+class PassScores(nn.Module):
+    """Loss of one pass over a loader. Others add metrics of torchmetrics and buffers, all of them sums."""
 
-    Args:
-        num_classes: number of classes.
-    """
-
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.num_classes = num_classes
         # Two sums, for MeanMetric drops its weights where it is told to let NaN pass (torchmetrics 1.9).
         self.loss = SumMetric(nan_strategy="disable", sync_on_compute=False)
         self.num_sets = SumMetric(nan_strategy="disable", sync_on_compute=False)
-        # The labels were checked once, where the batch came in. Processes are joined by `joined`, when all are there.
-        options: dict[str, Any] = {"validate_args": False, "sync_on_compute": False}
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro", **options)
-        self.mean_class_accuracy = MulticlassAccuracy(num_classes, average="macro", **options)
+        self.keep()
+
+    def keep(self) -> None:
+        """Make the metrics part of the state dict: an interrupted pass goes on with them."""
         for metric in self.children():
-            metric.persistent(True)  # type: ignore[operator]  # all are metrics; an interrupted pass goes on with them
+            metric.persistent(True)  # type: ignore[operator]  # all are metrics
 
     @torch.no_grad()
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in one batch: the sum of its losses (), logits (B, num_classes) and labels (B,)."""
+    def take(self, loss: Tensor, num_sets: int) -> None:
+        """Take in the sum of the losses of some items, (), and their number."""
         self.loss.update(loss.detach())
-        self.num_sets.update(len(labels))
-        choice = logits.argmax(1)
-        self.accuracy.update(choice, labels)
-        self.mean_class_accuracy.update(choice, labels)
+        self.num_sets.update(num_sets)
 
     def joined(self, accelerator: Accelerator) -> Self:
         """The scores of all processes together, on each of them; without others a copy."""
-        everything = type(self)(self.num_classes).to(accelerator.device)
+        everything = copy.deepcopy(self)
+        for metric in everything.children():
+            metric.reset()  # type: ignore[operator]  # what was computed before is forgotten
         everything.restore(
             {name: accelerator.reduce(value.clone(), "sum") for name, value in self.state_dict().items()}
         )
@@ -67,9 +64,37 @@ class Scores(nn.Module):
             metric._update_count = 1  # type: ignore[assignment]  # else it warns that it has seen nothing
 
     def compute(self) -> dict[str, float]:
+        """`loss`, mean over sets."""
+        return {"loss": float(self.loss.compute() / self.num_sets.compute())}
+
+
+class Scores(PassScores):
+    """Loss and accuracies of one pass over a loader.
+
+    Args:
+        num_classes: number of classes.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # The labels were checked once, where the batch came in. Processes are joined by `joined`, when all are there.
+        options: dict[str, Any] = {"validate_args": False, "sync_on_compute": False}
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", **options)
+        self.mean_class_accuracy = MulticlassAccuracy(num_classes, average="macro", **options)
+        self.keep()
+
+    @torch.no_grad()
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Take in one batch: the sum of its losses (), logits (B, num_classes) and labels (B,)."""
+        self.take(loss, len(labels))
+        choice = logits.argmax(1)
+        self.accuracy.update(choice, labels)
+        self.mean_class_accuracy.update(choice, labels)
+
+    def compute(self) -> dict[str, float]:
         """`loss` (mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1)."""
         return {
-            "loss": float(self.loss.compute() / self.num_sets.compute()),
+            **super().compute(),
             "accuracy": float(self.accuracy.compute()),
             "mean_class_accuracy": float(self.mean_class_accuracy.compute()),
         }
@@ -138,55 +163,86 @@ def trim_metrics(path: Path, epochs: int, updates: int) -> None:
 
 
 class Progress:
-    """A bar with loss, accuracy, rate and time left on a terminal, and one plain line an epoch everywhere.
+    """A bar with loss, headline, rate and time left on a terminal, and one plain line an epoch everywhere.
 
     Args:
-        epochs: epochs of the whole run.
+        epochs: epochs of the whole run; 0 if the clock ends it.
         updates_per_epoch: updates of one training pass.
         first_update: updates already behind it.
         is_shown: whether this process shows it.
+        updates: updates of the whole run, if they are not those of all epochs.
+        headline: score from 0 to 1 that stands beside the loss, where a pass has it.
     """
 
-    def __init__(self, epochs: int, updates_per_epoch: int, first_update: int = 0, is_shown: bool = True) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        updates_per_epoch: int,
+        first_update: int = 0,
+        is_shown: bool = True,
+        *,
+        updates: int | None = None,
+        headline: str = "accuracy",
+    ) -> None:
         self._epochs = epochs
-        self._updates = epochs * updates_per_epoch
+        self._headline = headline
+        self._updates = epochs * updates_per_epoch if updates is None else updates
         self._first_update = self._update = first_update
         self._start = time.perf_counter()
         self._num_sets = 0
         self._is_shown = is_shown
         self._bar = tqdm(
-            total=self._updates,
+            total=self._updates or None,
             initial=first_update,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+            bar_format=BAR if self._updates else BAR_OF_THE_CLOCK,
             dynamic_ncols=True,
             disable=None if is_shown else True,
         )
 
-    def step(self, epoch: int, num_sets: int, loss: float, scores: Scores) -> None:
+    def step(self, epoch: int, num_sets: int, loss: float, scores: PassScores) -> None:
         """Advance the bar by one update."""
         self._num_sets += num_sets
         self._update += 1
         if self._bar.disable:
             return
         rate = self._num_sets / (time.perf_counter() - self._start)
-        self._bar.set_description_str(f"epoch {epoch}/{self._epochs}", refresh=False)
-        self._bar.set_postfix_str(
-            f"loss {loss:.3f}, accuracy {float(scores.accuracy.compute()):.1%}, {rate:,.0f} sets/s", refresh=False
-        )
+        named = [f"loss {loss:.3f}", self._said(scores.compute(), ", ", self._headline), f"{rate:,.0f} sets/s"]
+        self._bar.set_description_str(f"epoch {epoch}{self._of}", refresh=False)
+        self._bar.set_postfix_str(", ".join(part for part in named if part), refresh=False)
         self._bar.update()
 
-    def epoch(self, epoch: int, train: Mapping[str, float], val: Mapping[str, float] | None, is_best: bool) -> None:
-        """Print the line of an epoch."""
-        elapsed = time.perf_counter() - self._start
-        left = elapsed / max(1, self._update - self._first_update) * (self._updates - self._update)
+    def epoch(
+        self,
+        epoch: int,
+        train: Mapping[str, float],
+        val: Mapping[str, float] | None,
+        is_best: bool,
+        left: float | None = None,
+    ) -> None:
+        """Print the line of an epoch; `left` are the seconds of training left, where the clock ends the run."""
+        if left is None:
+            elapsed = time.perf_counter() - self._start
+            left = elapsed / max(1, self._update - self._first_update) * (self._updates - self._update)
         parts = [
-            f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}",
-            f"train loss {train['loss']:.3f} accuracy {train['accuracy']:.1%}",
-            f"val loss {val['loss']:.3f} accuracy {val['accuracy']:.1%}{' (best)' if is_best else ''}" if val else "",
+            f"epoch {epoch:{len(str(self._epochs))}d}{self._of}",
+            f"train {self._said(train, ' ', 'loss', self._headline)}",
+            f"val {self._said(val, ' ', 'loss', self._headline)}{' (best)' if is_best else ''}" if val else "",
             f"{train['sets_per_second']:,.0f} sets/s",
             f"{tqdm.format_interval(left)} left",
         ]
         self.say(", ".join(part for part in parts if part))
+
+    @property
+    def _of(self) -> str:
+        return f"/{self._epochs}" if self._epochs else ""
+
+    @staticmethod
+    def _said(scores: Mapping[str, float], between: str, *names: str) -> str:
+        """Scores that there are, the loss as it is and others in percent."""
+        said = {
+            name: f"{scores[name]:.3f}" if name == "loss" else f"{scores[name]:.1%}" for name in names if name in scores
+        }
+        return between.join(f"{name.replace('_', ' ')} {value}" for name, value in said.items())
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""

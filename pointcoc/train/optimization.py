@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from pointcoc.train.settings import Settings
 
+POWER = 0.9
+STEPS, STEP_FACTOR = (8 / 12, 11 / 12), 0.1
+
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Make the optimizer; parameters of one dimension (norms, biases, layer scales, alpha, beta) have no weight decay.
@@ -31,28 +34,42 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimize
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, updates_per_epoch: int, settings: Settings) -> Scheduler:
-    """Make the schedule of the learning rate: a linear warm-up, a cosine down to `min_lr`, and a cool-down there.
+    """Make the schedule of the learning rate: a linear warm-up, the fall down to `min_lr`, and a cool-down there.
 
-    The warm-up is the first part of the `epochs` of the cosine, which falls as if it had begun with the run (timm's
-    schedule, with `warmup_prefix` off); the cool-down follows those epochs.
+    The warm-up is the first part of the updates of the fall, which goes as if it had begun with the run (timm's
+    schedule, with `warmup_prefix` off); the cool-down follows those updates.
 
     Args:
         optimizer: its learning rate is the one after the warm-up.
         updates_per_epoch: the schedule is stepped after each update.
-        settings: `epochs`, `warmup_epochs`, `warmup_lr`, `cooldown_epochs` and `min_lr` are read.
+        settings: `schedule`, `epochs`, `updates`, `warmup_epochs`, `warmup_lr`, `cooldown_epochs` and `min_lr` are
+            read.
     """
+    total = schedule_length(updates_per_epoch, settings)
     scheduler, _ = create_scheduler_v2(
         optimizer,
-        sched="cosine",
-        num_epochs=settings.epochs,
-        warmup_epochs=settings.warmup_epochs,  # type: ignore[arg-type]  # steps per update take parts of an epoch
+        sched={"steps": "multistep"}.get(settings.schedule, settings.schedule),
+        num_epochs=total,  # an "epoch" of timm is an update here
+        updates_per_epoch=1,
+        warmup_epochs=settings.warmup_epochs * updates_per_epoch,  # type: ignore[arg-type]  # parts of an update too
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
-        cooldown_epochs=settings.cooldown_epochs,
+        cooldown_epochs=settings.cooldown_epochs * updates_per_epoch,
+        decay_milestones=[round(total * part) + 1 for part in STEPS],  # timm drops one update before a milestone
+        decay_rate=POWER if settings.schedule == "poly" else STEP_FACTOR,
         step_on_epochs=False,
-        updates_per_epoch=updates_per_epoch,
     )
     return scheduler
+
+
+def schedule_length(updates_per_epoch: int, settings: Settings) -> int:
+    """Return the updates over which the learning rate falls; where the clock ends a run, the unit of its schedule.
+
+    Args:
+        updates_per_epoch: updates of one training pass.
+        settings: `epochs` and `updates` are read.
+    """
+    return settings.updates or settings.epochs * updates_per_epoch
 
 
 def make_mix(num_classes: int, settings: Settings) -> Mixup | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from accelerate import Accelerator
-from timm.data import Mixup
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.utils.data import DataLoader
@@ -16,15 +15,15 @@ from torch.utils.data import DataLoader
 from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.failures import not_finite
-from pointcoc.train.labels import num_classes_of
-from pointcoc.train.metrics import METRICS, Progress, Scores, trim_metrics
-from pointcoc.train.optimization import make_mix, make_scheduler
+from pointcoc.train.metrics import METRICS, PassScores, Progress, trim_metrics
+from pointcoc.train.optimization import make_scheduler, schedule_length
 from pointcoc.train.processes import make_accelerator
 from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
 from pointcoc.train.seeds import UPDATE, seed_generators
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped, StopRequest
+from pointcoc.train.task import Task, task_of
 from pointcoc.train.trackers import trackers_of
 from pointcoc.train.weights import Weights, are_finite
 
@@ -41,29 +40,36 @@ class Run:
     scheduler: Scheduler
     train: Batches
     val: Batches | None
-    mix: Mixup | None
-    num_classes: int
-    scores: Scores
+    task: Task
+    scores: PassScores
     stop: StopRequest = field(default_factory=StopRequest)
     is_stopping: bool = False
     epoch: int = 0
     update: int = 0
     seconds: float = 0.0
+    trained: float = 0.0
+    closed: int = -1
     lr: float = 0.0
     best: Rank = (-math.inf, -math.inf)
     best_epoch: int = 0
     bad: dict[int, str] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    lapped: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def build(
-        cls, model: nn.Module, train_loader: DataLoader, val_loader: DataLoader | None, settings: Settings
+        cls,
+        model: nn.Module,
+        train_loader: DataLoader,
+        val_loader: DataLoader | None,
+        settings: Settings,
+        task: Task | None = None,
     ) -> Self:
         """Put the model on the device and make what trains it."""
         _check_loader(train_loader)
         trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
-        num_classes = num_classes_of(model)
+        task = task_of(task, model, settings)
         weights = Weights.build(model, settings, accelerator)
         train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
         if train.is_stream and settings.save_every:
@@ -75,9 +81,8 @@ class Run:
             scheduler=make_scheduler(weights.optimizer.optimizer, len(train), settings),
             train=train,
             val=batches_of(val_loader, accelerator, settings.seed) if val_loader is not None else None,
-            mix=make_mix(num_classes, settings),
-            num_classes=num_classes,
-            scores=Scores(num_classes).to(accelerator.device),
+            task=task,
+            scores=task.new_scores().to(accelerator.device),
         )
 
     @property
@@ -90,13 +95,55 @@ class Run:
         """Whether this process writes and prints."""
         return self.accelerator.is_main_process
 
+    @property
+    def schedule_time(self) -> float:
+        """Where the schedule of the learning rate is, in updates: after those that were made, or by the clock."""
+        if self.settings.minutes:
+            total = schedule_length(len(self.train), self.settings)
+            return min(1.0, self.trained / (60 * self.settings.minutes)) * total
+        return self.update
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the last update was made; where epochs are counted, whether the last epoch was."""
+        if self.settings.minutes:
+            return self.trained >= 60 * self.settings.minutes
+        if self.settings.updates:
+            return self.update >= self.settings.updates
+        return self.epoch >= self.settings.all_epochs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do: the last update was made, and its epoch, perhaps a part, was measured."""
+        has_ended_within = self.settings.minutes > 0 or self.settings.updates > 0
+        return self.is_trained and (not has_ended_within or self.position == 0 or self.closed == self.update)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were measured and kept, the last one perhaps in part."""
+        return self.epoch + (self.is_trained and self.closed == self.update)
+
+    def lap(self) -> float:
+        """Seconds since this was last asked."""
+        now = time.perf_counter()
+        seconds, self.lapped = now - self.lapped, now
+        return seconds
+
     def report(self) -> Report:
         """Where the numbers of the run go; those of other processes go nowhere."""
         return Report(self.accelerator, self.settings, replay=True)
 
     def progress(self) -> Progress:
         """The bar of what is left of the run."""
-        return Progress(self.settings.all_epochs, len(self.train), self.update, self.is_main)
+        updates = self.settings.updates or self.settings.all_epochs * len(self.train)
+        epochs, updates = (0, 0) if self.settings.minutes else (math.ceil(updates / len(self.train)), updates)
+        headline = self.task.headline
+        return Progress(epochs, len(self.train), self.update, self.is_main, updates=updates, headline=headline)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds of training that the clock leaves; None without one."""
+        return max(0.0, 60 * self.settings.minutes - self.trained) if self.settings.minutes else None
 
     def seed(self) -> None:
         """Make all that the next update draws follow from its number and that of this process."""
@@ -114,7 +161,7 @@ class Run:
         if self.is_main:
             if self.settings.overwrite:
                 clear_run(self.settings.out)
-            trim_metrics(self.settings.out / METRICS, self.epoch, self.update)
+            trim_metrics(self.settings.out / METRICS, self.epochs, self.update)
         self.accelerator.wait_for_everyone()
 
     @property
@@ -123,9 +170,12 @@ class Run:
         return self.settings.save_every > 0 and self.update % self.settings.save_every == 0
 
     def next_epoch(self) -> None:
-        """Count an epoch and begin its scores anew."""
+        """Count an epoch and begin its scores anew; one that the run ended within may go on if the run gets longer."""
+        if self.is_trained and self.position < len(self.train):
+            self.closed = self.update
+            return
         self.epoch += 1
-        self.scores = Scores(self.num_classes).to(self.accelerator.device)
+        self.scores = self.task.new_scores().to(self.accelerator.device)
 
     def save(self) -> Path | None:
         """Write the checkpoint of the updates so far; a stream can only continue after a whole epoch.
@@ -166,10 +216,10 @@ class Run:
         check_same_settings(path, state["settings"], plain_settings(self.settings))
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
         self.weights.restore(path, state)
-        for name in ("epoch", "update", "seconds", "lr", "best_epoch"):
-            setattr(self, name, state[name])
-        self.scheduler.step_update(self.update)
-        self.best = _best_so_far(self.settings.out)
+        for name in ("epoch", "update", "seconds", "trained", "closed", "lr", "best_epoch"):
+            setattr(self, name, state.get(name, getattr(self, name)))  # older runs knew no clock
+        self.scheduler.step_update(self.schedule_time)  # type: ignore[arg-type]  # as after an update
+        self.best = _best_so_far(self.settings.out, self.task.headline)
         self.bad = dict(state["bad"])
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
@@ -180,6 +230,8 @@ class Run:
             "update": self.update,
             "updates_per_epoch": len(self.train),
             "seconds": self.seconds,
+            "trained": self.trained,
+            "closed": self.closed,
             "lr": self.lr,
             "best_epoch": self.best_epoch,
             "bad": list(self.bad.items()),
@@ -203,17 +255,17 @@ def batches_of(
     )
 
 
-def rank_of(val: dict[str, float] | None) -> Rank:
-    """Higher is better: accuracy, then the loss."""
+def rank_of(val: dict[str, float] | None, headline: str) -> Rank:
+    """Higher is better: the headline, then the loss, where there is one."""
     if val is None:
         return -math.inf, -math.inf
-    return val["accuracy"], -val["loss"]
+    return val[headline], -val.get("loss", 0.0)
 
 
-def _best_so_far(out: Path) -> Rank:
+def _best_so_far(out: Path, headline: str) -> Rank:
     """The rank that best.safetensors itself reports: never that of other weights than those it holds."""
     path = out / checkpoint.BEST
-    return rank_of(checkpoint.read_weights(path)[1]["val"]) if path.exists() else rank_of(None)
+    return rank_of(checkpoint.read_weights(path)[1]["val"] if path.exists() else None, headline)
 
 
 def _check_loader(loader: DataLoader) -> None:

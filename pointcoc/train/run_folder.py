@@ -13,6 +13,8 @@ from pointcoc.train.whole_files import remove
 FREE_ON_RESUME = (
     *(
         "epochs",
+        "updates",
+        "minutes",
         "cooldown_epochs",
         "log_every",
         "save_every",

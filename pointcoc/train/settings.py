@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pointcoc.train.trackers import AUTO, check_trackers
 
 Precision = Literal["no", "bf16", "fp16"]
+Schedule = Literal["cosine", "poly", "steps"]
 Resume = Literal["no", "auto", "must"]
 SMOKE_EPOCHS = 2
 SMOKE_BATCH_SIZE = 16
@@ -28,6 +29,11 @@ class Settings:
 
     epochs: int = 100
     """Passes over the training part."""
+    updates: int = 0
+    """End after this number of updates in place of `epochs`; 0 for the epochs."""
+    minutes: float = 0.0
+    """Train for this time in place of `epochs` and `updates`, whose schedule then follows the share of the time that is
+    gone; validation does not count. Such a run can be resumed, but its bits are not those of another. 0: no clock."""
     batch_size: int = 64
     """Sets (images or clouds) per update, over all processes and all parts of an update."""
     accumulate: int = 1
@@ -36,8 +42,11 @@ class Settings:
     """Name of a timm optimizer, for example adamw, sgd or lamb."""
     lr: float = 1e-3
     """Learning rate after the warm-up."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls to `min_lr`: in a cosine, or by "poly", the share of what is left to the power of
+    0.9; "steps", without `min_lr`, is a tenth after 8/12 and again after 11/12 of the updates."""
     min_lr: float = 1e-5
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the end of the schedule."""
     warmup_epochs: float = 5
     """Epochs of linear warm-up, part of `epochs`."""
     warmup_lr: float = 1e-6
@@ -127,7 +136,9 @@ class Settings:
             raise ValueError(f"min_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.min_lr:g}")
         if self.warmup_lr > self.peak_lr and self.warmup_epochs:
             raise ValueError(f"warmup_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.warmup_lr:g}")
-        if self.warmup_epochs > self.epochs and not self.smoke:
+        if (self.updates or self.minutes) and self.cooldown_epochs:
+            raise ValueError(f"cooldown_epochs must be 0 with updates or minutes, got {self.cooldown_epochs}")
+        if self.warmup_epochs > self.epochs and not (self.updates or self.smoke):
             raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
 
     def shrink(self) -> Self:
@@ -137,6 +148,8 @@ class Settings:
         return replace(
             self,
             epochs=min(self.epochs, SMOKE_EPOCHS),
+            updates=0,
+            minutes=0.0,
             batch_size=min(self.batch_size, SMOKE_BATCH_SIZE),
             accumulate=1,
             warmup_epochs=0,
@@ -159,9 +172,12 @@ def _fraction() -> _Rule:
 
 _RULES: dict[str, _Rule] = {
     "epochs": _at_least(1),
+    "updates": _at_least(0),
+    "minutes": _at_least(0),
     "batch_size": _at_least(1),
     "accumulate": _at_least(1),
     "lr": (lambda value: 0 < value < math.inf, "positive and finite"),
+    "schedule": (lambda value: value in ("cosine", "poly", "steps"), "'cosine', 'poly' or 'steps'"),
     "min_lr": _at_least(0),
     "warmup_epochs": _at_least(0),
     "warmup_lr": _at_least(0),

@@ -7,12 +7,9 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from pointcoc.train.failures import BAD_BATCH, not_finite, out_of_memory, save_batch
-from pointcoc.train.items import Batch, source_of
-from pointcoc.train.labels import check_labels
-from pointcoc.train.optimization import blend
+from pointcoc.train.items import Batch, num_items, source_of
 from pointcoc.train.run import Run
 from pointcoc.train.run_folder import BAD_ITEMS
 from pointcoc.train.whole_files import atomic
@@ -41,43 +38,41 @@ def one_update(run: Run, parts: list[Batch], size: int) -> float:
     try:
         losses = [_backward(run, part, size, is_last=part is parts[-1]) for part in parts]
     except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error, run.settings, len(parts[0].value[1])) or error from error
-    loss, signals = _agree(run, torch.stack(losses).double().sum() / size)
+        raise out_of_memory(error, run.settings, num_items(parts[0])) or error from error
+    loss, signals, seconds = _agree(run, torch.stack(losses).double().sum() / size)
     if not math.isfinite(loss):
         raise _not_finite(run, loss, parts, losses)
     if run.settings.clip_grad:
         run.accelerator.clip_grad_norm_(run.weights.model.parameters(), run.settings.clip_grad)
     run.update += 1
     run.weights.move(run.update)
-    run.scheduler.step_update(run.update)
+    run.trained += seconds
+    run.scheduler.step_update(run.schedule_time)  # type: ignore[arg-type]  # timm's schedules take parts of an update
     run.is_stopping = signals > 0
     return loss
 
 
 def _backward(run: Run, part: Batch, size: int, is_last: bool) -> Tensor:
     """Add the gradient of a part; returns the sum of its losses. Processes exchange gradients with the last part."""
-    inputs, labels = send_to_device(part.value, run.accelerator.device, non_blocking=True)
-    labels = check_labels(labels, run.num_classes)
-    # What comes from the loader stays as it is: it is written down if the loss is not finite.
-    inputs, targets = blend(
-        run.mix, inputs if run.mix is None or not isinstance(inputs, Tensor) else inputs.clone(), labels
-    )
+    inputs, targets = send_to_device(part.value, run.accelerator.device, non_blocking=True)
     with nullcontext() if is_last else run.accelerator.no_sync(run.weights.model):
-        logits = run.weights.model(inputs)
-        # Blended targets are probabilities, already smoothed.
-        smoothing = 0.0 if run.mix else run.settings.label_smoothing
-        loss = cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+        loss = run.task.loss(run.weights.model, inputs, targets, run.scores)
         # The exchange takes the mean over processes; the gradient wanted is that of the mean over all items.
         run.accelerator.backward(loss * (run.accelerator.num_processes / size))
-    run.scores.update(loss, logits, labels if run.mix is None else targets.argmax(1))
     return loss.detach()
 
 
-def _agree(run: Run, loss: Tensor) -> tuple[float, float]:
-    """The loss over all processes, and how many of them a signal asked to stop: one exchange, one wait."""
-    asked = torch.tensor(float(run.stop.number is not None), device=loss.device)
-    total, signals = run.accelerator.reduce(torch.stack([loss, asked.to(loss)]), "sum").tolist()
-    return total, signals
+def _agree(run: Run, loss: Tensor) -> tuple[float, float, float]:
+    """What all processes know after one exchange, one wait.
+
+    Returns:
+        The loss over all processes, how many of them a signal asked to stop, and the seconds that the main process took
+        since the update before.
+    """
+    seconds = run.lap() if run.is_main else 0.0
+    said = torch.tensor([float(run.stop.number is not None), seconds], device=loss.device, dtype=loss.dtype)
+    total, signals, seconds = run.accelerator.reduce(torch.cat([loss[None], said]), "sum").tolist()
+    return total, signals, seconds
 
 
 def _count_bad(run: Run, parts: list[Batch]) -> None:

@@ -54,7 +54,7 @@ class Stripes(TensorDataset):
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture takes longer than a run of these tests; test_curves.py and the examples draw it."""
-    monkeypatch.setattr("pointcoc.train.loop.save_curves", lambda out: out)
+    monkeypatch.setattr("pointcoc.train.loop.save_curves", lambda out, headline: out)
 
 
 @pytest.fixture

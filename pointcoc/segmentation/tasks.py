@@ -1,0 +1,155 @@
+"""What `pointcoc.train.fit` learns where every pixel or every point has a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from pointcoc.segmentation.inference import sliding_logits
+from pointcoc.segmentation.metrics import Confusion
+from pointcoc.train.metrics import PassScores
+from pointcoc.train.task import Pairs, Task
+
+IGNORED = -100  # as in torch's cross entropy, and `pointcoc.data.IGNORE`
+
+
+class ClassScores(PassScores):
+    """Loss of one pass, and the pixels or points by true and by predicted class.
+
+    Args:
+        num_classes: classes of a pixel or point.
+    """
+
+    counts: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(num_classes, num_classes, dtype=torch.int64))
+
+    @torch.no_grad()
+    def update(self, loss: Tensor, num_sets: int, choice: Tensor, target: Tensor) -> None:
+        """Take in the sum of the losses of some items (), their number, and classes of one shape."""
+        self.take(loss, num_sets)
+        is_counted = target != IGNORED
+        rows = target[is_counted] * len(self.counts) + choice[is_counted]
+        self.counts += torch.bincount(rows, minlength=len(self.counts) ** 2).view_as(self.counts)
+
+    def compute(self) -> dict[str, float]:
+        """`loss` (mean over items), and what `Confusion` computes if anything was counted."""
+        confusion = Confusion(len(self.counts), IGNORED)
+        confusion.counts = self.counts
+        return {**super().compute(), **(confusion.compute() if bool(self.counts.any()) else {})}
+
+
+class PixelTask(Task):
+    """A class for each pixel: images (B, C, H, W), logits (B, num_classes, H, W), masks (B, H, W), int64.
+
+    A mask that is measured may have another size than its image: the logits are resized.
+
+    Args:
+        num_classes: classes of a pixel; -100 in a mask counts nowhere.
+        window: side of the sliding windows of a measure, in pixels; 0 reads whole images.
+        notes: see `Task`.
+    """
+
+    headline = "mean_iou"
+
+    def __init__(self, num_classes: int, window: int = 0, notes: Mapping[str, Any] | None = None) -> None:
+        self.num_classes = num_classes
+        self.window = window
+        self.notes = notes or {}
+
+    def new_scores(self) -> ClassScores:
+        """Make loss and counts of classes, empty."""
+        return ClassScores(self.num_classes)
+
+    def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
+        """Cross entropy, mean over pixels, for each image; see `Task`."""
+        check_classes("masks", targets, (len(inputs), *inputs.shape[-2:]), self.num_classes)
+        return class_loss(model(inputs), targets, len(inputs), scores)
+
+    def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
+        """Compare with the masks at their own size, one image at a time; see `Task`."""
+        scores = self.new_scores().to(accelerator.device)
+        for images, masks in batches:
+            for image, mask in zip(images, masks, strict=True):
+                check_classes("masks", mask, tuple(mask.shape[-2:]), self.num_classes)
+                with accelerator.autocast():
+                    logits = sliding_logits(model, image, self.window) if self.window else model(image[None])[0]
+                logits = interpolate(logits[None].float(), mask.shape, mode="bilinear", align_corners=False)
+                class_loss(logits, mask[None], 1, scores)
+        return scores.joined(accelerator).compute()
+
+
+class PointTask(Task):
+    """A class for each point: a `PointSet` of B sets, logits (N, num_classes), classes (N,), int64.
+
+    Args:
+        num_classes: classes of a point; the class -100 counts nowhere.
+        notes: see `Task`.
+    """
+
+    headline = "mean_iou"
+
+    def __init__(self, num_classes: int, notes: Mapping[str, Any] | None = None) -> None:
+        self.num_classes = num_classes
+        self.notes = notes or {}
+
+    def new_scores(self) -> ClassScores:
+        """Make loss and counts of classes, empty."""
+        return ClassScores(self.num_classes)
+
+    def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
+        """Cross entropy, mean over points, for each set; see `Task`."""
+        check_classes("classes of points", targets, (inputs.num_points,), self.num_classes)
+        return class_loss(model(inputs), targets, inputs.num_sets, scores)
+
+    def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
+        """Compare every point of every set; see `Task`."""
+        scores = self.new_scores().to(accelerator.device)
+        for inputs, targets in batches:
+            with accelerator.autocast():
+                self.loss(model, inputs, targets, scores)
+        return scores.joined(accelerator).compute()
+
+
+def class_loss(logits: Tensor, targets: Tensor, num_sets: int, scores: PassScores) -> Tensor:
+    """Return the mean cross entropy over what counts, times the number of items; 0 where nothing counts.
+
+    Args:
+        logits: shape (B, num_classes, ...) or (N, num_classes).
+        targets: classes, the shape without the dimension of classes, int64.
+        num_sets: number of items.
+        scores: a `ClassScores`, which takes it in.
+    """
+    assert isinstance(scores, ClassScores)
+    total = cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    loss = total * (num_sets / (targets != IGNORED).sum().clamp(min=1))
+    scores.update(loss, num_sets, logits.argmax(1), targets)
+    return loss
+
+
+def check_classes(name: str, targets: Tensor, shape: tuple[int, ...], num_classes: int) -> None:
+    """Check classes before a loss meets them.
+
+    Args:
+        name: what they are, for the message.
+        targets: what came.
+        shape: what is allowed.
+        num_classes: classes from 0 on; -100 is allowed too.
+
+    Raises:
+        ValueError: if they are no int64 of that shape, or one lies outside the classes; the message holds it.
+    """
+    if targets.dtype != torch.int64 or tuple(targets.shape) != shape:
+        raise ValueError(f"{name} must be int64 of shape {shape}, got {targets.dtype} of shape {tuple(targets.shape)}")
+    is_outside = (targets != IGNORED) & ((targets < 0) | (targets >= num_classes))
+    if is_outside.any():
+        raise ValueError(
+            f"{name} must be in [0, {num_classes - 1}], or {IGNORED} to ignore, got {int(targets[is_outside][0])}"
+        )

@@ -1,0 +1,152 @@
+"""What a run learns: the loss of a part of an update, the scores, and which of them chooses the best epoch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+from accelerate import Accelerator
+from timm.data import Mixup
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pointcoc.train.labels import check_labels, num_classes_of
+from pointcoc.train.metrics import PassScores, Scores
+from pointcoc.train.optimization import blend, make_mix
+from pointcoc.train.settings import Settings
+
+Pairs = Iterable[tuple[Any, Any]]
+
+
+class Task(ABC):
+    """What `fit` and `evaluate` ask of a kind of prediction. Batches are pairs (inputs, targets) of any structure.
+
+    Attributes:
+        headline: the score that chooses the best epoch; higher is better, and among equals the lower loss is.
+        notes: what stands beside the weights in best.safetensors, such as names of classes; anything that JSON holds.
+    """
+
+    headline: ClassVar[str]
+    notes: Mapping[str, Any] = {}
+
+    @abstractmethod
+    def new_scores(self) -> PassScores:
+        """Make the scores of a pass over the training part, empty."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
+        """Compute the loss of one part of an update, and let the scores take it in.
+
+        Args:
+            model: the network, in training mode.
+            inputs: those of the part, on the device; they stay as they are.
+            targets: those of the part, on the device.
+            scores: what `new_scores` made.
+
+        Returns:
+            The sum over the items of the part, (): a mean over pixels, points or boxes counts once for each item.
+
+        Raises:
+            ValueError: if a target is not allowed.
+        """
+
+    @abstractmethod
+    def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
+        """Measure a model on the batches of all processes.
+
+        Args:
+            model: the network, in evaluation mode; no gradient is kept.
+            batches: those of this process, on the device.
+            accelerator: knows the other processes and the precision.
+
+        Returns:
+            Scores by name, the same in all processes: `headline`, and `loss` if there is one.
+
+        Raises:
+            ValueError: if a target is not allowed.
+        """
+
+    def line(self, scores: Mapping[str, float]) -> str:
+        """Say scores from 0 to 1 in one line, in percent."""
+        return ", ".join(
+            f"{name.replace('_', ' ')} {value:.2%}" for name, value in scores.items() if not name.endswith("loss")
+        )
+
+
+class Classification(Task):
+    """One label for each set: logits (B, num_classes), labels (B,).
+
+    Args:
+        num_classes: classes of the network.
+        mix: mixup and cutmix, from `make_mix`; None for neither.
+        label_smoothing: share of the target that is spread over all classes while training, without `mix`.
+    """
+
+    headline = "accuracy"
+
+    def __init__(self, num_classes: int, mix: Mixup | None = None, label_smoothing: float = 0.0) -> None:
+        self.num_classes = num_classes
+        self.mix = mix
+        self.label_smoothing = label_smoothing
+
+    @classmethod
+    def of(cls, model: nn.Module, settings: Settings) -> Self:
+        """Make the task of a network with `num_classes` that is trained with some settings.
+
+        Args:
+            model: the network.
+            settings: `mixup`, `cutmix` and `label_smoothing` are read.
+        """
+        num_classes = num_classes_of(model)
+        return cls(num_classes, make_mix(num_classes, settings), settings.label_smoothing)
+
+    def new_scores(self) -> Scores:
+        """Make loss and accuracies, empty."""
+        return Scores(self.num_classes)
+
+    def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
+        """Cross entropy, sum over sets; see `Task`."""
+        assert isinstance(scores, Scores)
+        labels = check_labels(targets, self.num_classes)
+        # What comes from the loader stays as it is: it is written down if the loss is not finite.
+        inputs, targets = blend(self.mix, inputs, labels)
+        logits = model(inputs)
+        # Blended targets are probabilities, already smoothed.
+        smoothing = 0.0 if self.mix else self.label_smoothing
+        loss = cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+        scores.update(loss, logits, labels if self.mix is None else targets.argmax(1))
+        return loss
+
+    def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
+        """Return `loss`, `accuracy` and `mean_class_accuracy`; see `Task`."""
+        scores = self.new_scores().to(accelerator.device)
+        for inputs, targets in batches:
+            labels = check_labels(targets, self.num_classes)
+            with accelerator.autocast():
+                logits = model(inputs)
+            scores.update(cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
+        return scores.joined(accelerator).compute()
+
+    def line(self, scores: Mapping[str, float]) -> str:
+        """Say both accuracies in one line."""
+        return f"accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%})"
+
+
+def task_of(task: Task | None, model: nn.Module, settings: Settings) -> Task:
+    """Return the task of a run: classification with what the settings say of it, if none is given.
+
+    Args:
+        task: what `fit` was given.
+        model: the network.
+        settings: those of the run.
+
+    Raises:
+        ValueError: if settings of classification would have no effect.
+    """
+    if task is None:
+        return Classification.of(model, settings)
+    for name in ("mixup", "cutmix", "label_smoothing"):
+        if getattr(settings, name):
+            raise ValueError(f"{name} must be 0 where the task is not classification, got {getattr(settings, name)}")
+    return task
