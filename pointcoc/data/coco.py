@@ -47,6 +47,10 @@ class CocoImages(Dataset):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def source(self, index: int) -> str:
+        """Return the file of an image, for messages."""
+        return str(self.folder / self.coco.imgs[self.ids[index]]["file_name"])
+
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         entry = self.coco.imgs[self.ids[index]]
         image = read_image(self.folder / entry["file_name"])

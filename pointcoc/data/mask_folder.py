@@ -61,6 +61,10 @@ class MaskFolder(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
+    def source(self, index: int) -> str:
+        """Return the file of an image, for messages."""
+        return str(self.images[index])
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = read_image(self.images[index])
         mask = self._read_mask(self.masks[index])

@@ -70,6 +70,10 @@ class SceneFolder(Dataset):
         """Return the number of rooms."""
         return len(self.rooms)
 
+    def source(self, index: int) -> str:
+        """Return the folder or file of a room, for messages."""
+        return str(self.rooms[index])
+
     def __getitem__(self, index: int) -> Data:
         """Return a room."""
         table = self._table(self.rooms[index])

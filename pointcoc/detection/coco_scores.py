@@ -25,12 +25,23 @@ def coco_scores(annotations: Any, detections: Iterable[tuple[int, Mapping[str, T
         `box_ap`, `box_ap50`, `box_ap75`, `mask_ap`, ... from 0 to 1; -1, as pycocotools says, where the images have no
         object.
     """
-    from pycocotools.cocoeval import COCOeval
-
     images, found = [], []
     for image, one in detections:
         images.append(image)
         found += coco_records(image, one)
+    return record_scores(annotations, images, found)
+
+
+def record_scores(annotations: Any, images: list[int], found: list[dict[str, Any]]) -> dict[str, float]:
+    """Compare what `coco_records` described with the annotations; see `coco_scores`.
+
+    Args:
+        annotations: a `pycocotools.coco.COCO`.
+        images: numbers of the images that are measured.
+        found: the records of all of them.
+    """
+    from pycocotools.cocoeval import COCOeval
+
     scores: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         results = _load(annotations, found)

@@ -55,6 +55,13 @@ class PartScores:
         self._hits += int((prediction == target).sum())
         self._points += len(target)
 
+    def join(self, other: PartScores) -> None:
+        """Take in the objects of other scores of the same parts."""
+        for mine, its in zip(self._ious, other._ious, strict=True):
+            mine += its
+        self._hits += other._hits
+        self._points += other._points
+
     def compute(self) -> dict[str, float]:
         """Return `instance_mean_iou` (over objects), `class_mean_iou` (over categories seen) and `accuracy` of points.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from pointcoc.segmentation.inference import sliding_logits
 from pointcoc.segmentation.metrics import Confusion
+from pointcoc.segmentation.part_scores import PartScores, choose_parts
 from pointcoc.train.metrics import PassScores
 from pointcoc.train.task import Pairs, Task
 
@@ -116,6 +118,45 @@ class PointTask(Task):
             with accelerator.autocast():
                 self.loss(model, inputs, targets, scores)
         return scores.joined(accelerator).compute()
+
+
+class PartTask(PointTask):
+    """A part for each point of an object whose category is told: ((`PointSet`, categories (B,)), parts (N,)).
+
+    The measure chooses among the parts of each object's category.
+
+    Args:
+        parts: classes that are parts of each category.
+        notes: see `Task`.
+    """
+
+    headline = "instance_mean_iou"
+
+    def __init__(self, parts: Sequence[Sequence[int]], notes: Mapping[str, Any] | None = None) -> None:
+        super().__init__(1 + max(map(max, parts)), notes)
+        self.parts = parts
+
+    def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
+        """Cross entropy, mean over points, for each object; see `Task`."""
+        points, category = inputs
+        check_classes("parts of points", targets, (points.num_points,), self.num_classes)
+        return class_loss(model(points, category), targets, points.num_sets, scores)
+
+    def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
+        """Return `loss` and what `PartScores` computes; see `Task`."""
+        scores, found = self.new_scores().to(accelerator.device), PartScores(self.parts)
+        for (points, category), targets in batches:
+            check_classes("parts of points", targets, (points.num_points,), self.num_classes)
+            with accelerator.autocast():
+                logits = model(points, category)
+            class_loss(logits.float(), targets, points.num_sets, scores)
+            chosen, sizes = choose_parts(logits, category, points.ptr, self.parts), points.counts.tolist()
+            for one, true, kind in zip(chosen.split(sizes), targets.split(sizes), category.tolist(), strict=True):
+                found.update(one, true, kind)
+        total = PartScores(self.parts)
+        for other in gather_object([found]):
+            total.join(other)
+        return {"loss": scores.joined(accelerator).compute()["loss"], **total.compute()}
 
 
 def class_loss(logits: Tensor, targets: Tensor, num_sets: int, scores: PassScores) -> Tensor:

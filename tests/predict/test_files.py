@@ -155,3 +155,9 @@ def test_settings_that_are_not_known_are_refused(place: Path, tmp_path: Path) ->
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"config": json.dumps(config)})
     with pytest.raises(ValueError, match=r"settings of semantic_fpn that this version does not know: .*'depth'"):
         load_model(tmp_path / "a.safetensors")
+
+
+def test_the_folder_of_a_run_of_fit_is_read(tmp_path: Path) -> None:
+    model = semantic_fpn("resnet18", num_classes=2)
+    save_weights(tmp_path / "best.safetensors", model, first_class=3, epoch=1, val=None)
+    assert load_model(tmp_path)[1]["first_class"] == 3
