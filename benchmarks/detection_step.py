@@ -80,9 +80,9 @@ def step_of(model: nn.Module, image: Tensor, target: dict[str, Tensor]) -> Calla
     def step() -> float:
         torch.manual_seed(0)
         loss = torch.stack(list(model([image], [target]).values())).sum()
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()  # at the end, so that the next step allocates its gradients
         return loss.item()
 
     return step
