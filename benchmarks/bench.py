@@ -36,6 +36,7 @@ import torch
 from backbones import DTYPES, INFERENCE_MODES, OURS, PAPER_OURS, PAPER_PEERS, PEERS, TRAINING_MODES, check_network
 from clouds import cloud_rows
 from costs import cluster_peaks, memory_row, network_costs
+from detection_step import detection_rows
 from fused_op import fused_rows
 from images import Case, inference_rows, paper_rows, training_rows
 from limits import machine_limits, share_rows
@@ -45,7 +46,7 @@ from report import render, render_section
 from scenes import SIZES, scene_rows
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("inference", "training", "memory", "clouds", "scenes", "limits", "fused")
+SECTIONS = ("inference", "training", "memory", "detection", "clouds", "scenes", "limits", "fused")
 EAGER = ("unfused", "eager", "native")
 CASES = {
     "cpu": (
@@ -106,6 +107,9 @@ def measure(
         rows = [memory_row(name, sizes[0], dtype, device) for dtype in options.dtypes for name in names]
         peak_size, centers = ((64, 96), 2) if options.quick else ((800, 1344), 7)
         results |= {"memory": rows, "cluster_peak": cluster_peaks(peak_size, centers, device)}
+    elif section == "detection":
+        size, turns = ((64, 96), 1) if options.quick else ((800, 1344), 5)
+        results["detection"] = detection_rows(size, options.turns or turns, device)
     elif section == "clouds":
         num_clouds, num_points = (2, 256) if options.quick else (8 if device.type == "cpu" else 64, 1024)
         results["clouds"] = cloud_rows(num_clouds, num_points, options.turns or (1 if options.quick else 5), device)

@@ -146,6 +146,29 @@ def _peaks(rows: Sequence[Row]) -> list[list[str]]:
     )
 
 
+def detection_tables(results: dict[str, Any]) -> list[list[str]]:
+    """Time and memory of a training step of Mask R-CNN, and how many times those of the peer ours take."""
+    rows = results["detection"]
+    peer = next(row for row in rows if not is_ours(row["network"].partition(",")[0]))
+    head = ("backbone", "million parameters", "seconds a step", "of the peer's", "peak, MiB", "of the peer's")
+    cells = [
+        (
+            r["network"],
+            f"{r['parameters'] / 1e6:.1f}",
+            f"{r['seconds']:.2f} ({r['low']:.2f} to {r['high']:.2f})",
+            f"{r['seconds'] / peer['seconds']:.2f}",
+            f"{r['peak_bytes'] / MIB:,.0f}",
+            f"{r['peak_bytes'] / peer['peak_bytes']:.2f}",
+        )
+        for r in rows
+    ]
+    text = (
+        f"One image of {_size(rows[0])} with eight objects, float32, random weights, median and quartiles of "
+        f"{rows[0]['turns']} turns. The peer is torchvision's {peer['network']}. The peak is of what a step allocates."
+    )
+    return [[text], markdown(head, cells)]
+
+
 def cloud_tables(results: dict[str, Any]) -> list[list[str]]:
     """Clouds a second."""
     rows = results["clouds"]
@@ -226,6 +249,7 @@ SECTIONS = {
     "inference": ("Inference", inference_tables),
     "training": ("Training steps: forward, backward, AdamW", training_tables),
     "memory": ("Memory", memory_tables),
+    "detection": ("Mask R-CNN: one training step", detection_tables),
     "clouds": ("Clouds", cloud_tables),
     "scenes": ("Scenes", scene_tables),
     "limits": ("Limits of the machine", limit_tables),

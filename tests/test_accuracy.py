@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from pointcoc import ContextClusterNet
+
 pytest.importorskip("timm")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -203,6 +205,34 @@ def test_dgcnn_does_not_depend_on_the_order_of_points(module) -> None:
     logits = net(cloud_to_points(clouds))
     assert logits.shape == (3, 5)
     assert torch.allclose(logits, net(cloud_to_points(clouds[:, torch.randperm(16)])), atol=1e-5)
+
+
+@pytest.mark.parametrize("domain", ["images", "clouds"])
+def test_stages_move_to_the_other_domain(module, image_root: Path, tmp_path: Path, capsys, domain: str) -> None:
+    from pointcoc.data import write_shapes
+
+    clouds = write_shapes(tmp_path / "shapes", num_train=20, num_test=10, num_points=64)
+    words = ["--images", str(image_root), "--clouds", str(clouds), "--points", "64", "--to", domain, "--seeds", "2"]
+    module("transfer").main([*words, "--source-minutes", "1e-4", "--minutes", "1e-4"])
+    lines = capsys.readouterr().out.splitlines()
+    runs = [line for line in lines if line.startswith("0.0001 minutes, seed ")]
+    assert [line.split(": ")[0].split("stages ")[1] for line in runs] == ["random", "copied"] * 2
+    random, copied = ([float(line.split(": ")[1].split()[0]) for line in runs[first::2]] for first in (0, 1))
+    cells = [f"{np.mean(one):.2f} ± {np.std(one, ddof=1):.2f} %" for one in (random, copied)]
+    assert f"| 0.0001 | {cells[0]} | {cells[1]} |" in lines
+
+
+def test_the_control_differs_in_the_stages_alone(module) -> None:
+    transfer = module("transfer")
+    source = ContextClusterNet.from_preset("coc_pico", num_classes=2)
+    random, copied = (transfer.target(source, 5, "clouds", 3, copies=copies) for copies in (False, True))
+    assert random.config == copied.config and random.config.dims == source.config.dims
+    ours, theirs, first = copied.state_dict(), random.state_dict(), source.state_dict()
+    for name, value in ours.items():
+        is_copied = name.startswith(("stages.", "norm.")) or torch.equal(value, first.get(name, torch.empty(0)))
+        assert torch.equal(value, first[name] if is_copied else theirs[name]), name
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours if name.startswith("stages."))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if name.startswith(("reducers.0.", "head.")))
 
 
 def test_the_pipeline_counts_images(module, image_root: Path, tmp_path: Path, capsys) -> None:

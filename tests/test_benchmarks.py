@@ -46,10 +46,12 @@ def test_quick_prints_and_saves_every_section(bench, tmp_path: Path, capsys) -> 
     assert {"processor", "torch", "timm", "commit"} <= results["machine"].keys()
     assert "No GPU was used" in report
     assert (tmp_path / "quick-cpu.png").read_bytes().startswith(b"\x89PNG")
-    timed = [*results["inference"], *results["training"], *results["clouds"]]
+    timed = [*results["inference"], *results["training"], *results["detection"], *results["clouds"]]
     assert all(row["low"] <= row["seconds"] <= row["high"] for row in timed)
     assert {row["mode"] for row in results["inference"] if row["network"] == "resnet18"} == {"eager"}
     assert len(results["shares"]) == 4
+    assert [row["network"] for row in results["detection"]][-1] == "resnet50"
+    assert all(row["peak_bytes"] > 4 * row["parameters"] for row in results["detection"])  # at least the gradients
 
 
 @pytest.mark.parametrize(
