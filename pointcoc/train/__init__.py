@@ -5,6 +5,7 @@ from pointcoc.train.command import run_command
 from pointcoc.train.labels import check_labels
 from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
+from pointcoc.train.metrics import PassScores, Scores
 from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
@@ -14,7 +15,9 @@ __all__ = [
     "Classification",
     "FitResult",
     "Loaders",
+    "PassScores",
     "RecipeSettings",
+    "Scores",
     "Settings",
     "Stopped",
     "Task",

@@ -45,7 +45,7 @@ class Task(ABC):
             scores: what `new_scores` made.
 
         Returns:
-            The sum over the items of the part, (): a mean over pixels, points or boxes counts once for each item.
+            The sum over the items of the part, of shape (); a mean over pixels, points or boxes counts once for each.
 
         Raises:
             ValueError: if a target is not allowed.
@@ -61,7 +61,7 @@ class Task(ABC):
             accelerator: knows the other processes and the precision.
 
         Returns:
-            Scores by name, the same in all processes: `headline`, and `loss` if there is one.
+            Scores by name, the same in all processes; `headline` is among them, and `loss` if there is one.
 
         Raises:
             ValueError: if a target is not allowed.
