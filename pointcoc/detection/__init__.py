@@ -2,17 +2,14 @@
 
 from pointcoc.detection.coco_scores import coco_records, coco_scores
 from pointcoc.detection.mask_rcnn import MaskRCNNConfig, TrueSizeMaskRCNN, mask_rcnn
-from pointcoc.detection.task import DetectionTask, collate_images
 from pointcoc.detection.true_sizes import TrueSizePyramid, TrueSizeRPN
 
 __all__ = [
-    "DetectionTask",
     "MaskRCNNConfig",
     "TrueSizeMaskRCNN",
     "TrueSizePyramid",
     "TrueSizeRPN",
     "coco_records",
     "coco_scores",
-    "collate_images",
     "mask_rcnn",
 ]

@@ -6,16 +6,12 @@ from pointcoc.segmentation.part_scores import PartScores, choose_parts
 from pointcoc.segmentation.points import PointSegmenter, PointSegmenterConfig, point_segmentation
 from pointcoc.segmentation.propagation import Propagation, propagation, propagations
 from pointcoc.segmentation.semantic_fpn import SemanticFPN, SemanticFPNConfig, semantic_fpn
-from pointcoc.segmentation.tasks import PartTask, PixelTask, PointTask
 
 __all__ = [
     "Confusion",
     "PartScores",
-    "PartTask",
-    "PixelTask",
     "PointSegmenter",
     "PointSegmenterConfig",
-    "PointTask",
     "Propagation",
     "SemanticFPN",
     "SemanticFPNConfig",

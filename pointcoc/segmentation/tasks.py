@@ -1,4 +1,4 @@
-"""What `pointcoc.train.fit` learns where every pixel or every point has a class."""
+"""What `pointcoc.train.fit` learns where every pixel or every point has a class. Needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from pointcoc.data import IGNORE
 from pointcoc.segmentation.inference import sliding_logits
 from pointcoc.segmentation.metrics import Confusion
 from pointcoc.segmentation.part_scores import PartScores, choose_parts
 from pointcoc.train.metrics import PassScores
 from pointcoc.train.task import Pairs, Task
-
-IGNORED = -100  # as in torch's cross entropy, and `pointcoc.data.IGNORE`
 
 
 class ClassScores(PassScores):
@@ -37,13 +36,13 @@ class ClassScores(PassScores):
     def update(self, loss: Tensor, num_sets: int, choice: Tensor, target: Tensor) -> None:
         """Take in the sum of the losses of some items (), their number, and classes of one shape."""
         self.take(loss, num_sets)
-        is_counted = target != IGNORED
+        is_counted = target != IGNORE
         rows = target[is_counted] * len(self.counts) + choice[is_counted]
         self.counts += torch.bincount(rows, minlength=len(self.counts) ** 2).view_as(self.counts)
 
     def compute(self) -> dict[str, float]:
         """`loss` (mean over items), and what `Confusion` computes if anything was counted."""
-        confusion = Confusion(len(self.counts), IGNORED)
+        confusion = Confusion(len(self.counts), IGNORE)
         confusion.counts = self.counts
         return {**super().compute(), **(confusion.compute() if bool(self.counts.any()) else {})}
 
@@ -169,8 +168,8 @@ def class_loss(logits: Tensor, targets: Tensor, num_sets: int, scores: PassScore
         scores: a `ClassScores`, which takes it in.
     """
     assert isinstance(scores, ClassScores)
-    total = cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    loss = total * (num_sets / (targets != IGNORED).sum().clamp(min=1))
+    total = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    loss = total * (num_sets / (targets != IGNORE).sum().clamp(min=1))
     scores.update(loss, num_sets, logits.argmax(1), targets)
     return loss
 
@@ -189,8 +188,8 @@ def check_classes(name: str, targets: Tensor, shape: tuple[int, ...], num_classe
     """
     if targets.dtype != torch.int64 or tuple(targets.shape) != shape:
         raise ValueError(f"{name} must be int64 of shape {shape}, got {targets.dtype} of shape {tuple(targets.shape)}")
-    is_outside = (targets != IGNORED) & ((targets < 0) | (targets >= num_classes))
+    is_outside = (targets != IGNORE) & ((targets < 0) | (targets >= num_classes))
     if is_outside.any():
         raise ValueError(
-            f"{name} must be in [0, {num_classes - 1}], or {IGNORED} to ignore, got {int(targets[is_outside][0])}"
+            f"{name} must be in [0, {num_classes - 1}], or {IGNORE} to ignore, got {int(targets[is_outside][0])}"
         )

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pointcoc.data import CocoImages
-from pointcoc.detection import DetectionTask, coco_scores, collate_images
+from pointcoc.detection import coco_scores
+from pointcoc.detection.task import DetectionTask, collate_images
 from pointcoc.train import Settings, evaluate, fit
 
 pytest.importorskip("pycocotools")

@@ -12,7 +12,8 @@ from torch_geometric.data import Data
 
 from pointcoc.data import collate_parts
 from pointcoc.pointset import PointSet
-from pointcoc.segmentation import PartScores, PartTask, choose_parts
+from pointcoc.segmentation import PartScores, choose_parts
+from pointcoc.segmentation.tasks import PartTask
 from pointcoc.train import Settings, evaluate, fit
 
 PARTS = ((0, 1), (2, 3, 4))

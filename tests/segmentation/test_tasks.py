@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
 from pointcoc.data import collate_points
-from pointcoc.segmentation import PixelTask, PointTask
+from pointcoc.segmentation.tasks import PixelTask, PointTask
 from pointcoc.train import Settings, evaluate, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader")
@@ -192,3 +194,9 @@ def test_a_mask_is_measured_at_its_own_size() -> None:
     logits = nn.functional.interpolate(model(images), (12, 14), mode="bilinear")
     assert scores[0]["loss"] == pytest.approx(cross_entropy(logits, masks).item())
     assert scores[0]["pixel_accuracy"] == pytest.approx((logits.argmax(1) == masks).double().mean().item())
+
+
+def test_segmentation_and_detection_need_no_extra_of_training() -> None:
+    words = "import sys, pointcoc.segmentation, pointcoc.detection; print({'accelerate', 'timm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
