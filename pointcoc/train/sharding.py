@@ -3,7 +3,8 @@
 What is saved is what one process saves: a run continues with or without shards, on any number of processes.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Placement, Shard, distribute_tensor
 
 # What accelerate wraps with TRANSFORMER_BASED_WRAP if the configuration names no layers.
 UNITS = ("ClusterBlock",)
@@ -78,14 +80,54 @@ def _autocast(accelerator: Accelerator, model: nn.Module) -> None:
 def whole(value: Any) -> Any:
     """Copy tensors, in dicts and lists, from their shards; all processes have to call this alike.
 
+    Tensors of one dtype are gathered at once: a state of hundreds of small tensors is one message, not hundreds.
+
     Args:
         value: a state dict, of a model or an optimizer; other values in it stay as they are.
     """
+    groups: dict[Any, list[DTensor]] = {}
+    for part in _parts(value):
+        groups.setdefault((part.device_mesh, part.placements, part.dtype), []).append(part)
+    whole_of: dict[int, Tensor] = {}
+    for (mesh, placements, _), parts in groups.items():
+        whole_of |= zip(map(id, parts), _gathered(parts, mesh, placements), strict=True)
+    return _filled(value, whole_of)
+
+
+def _parts(value: Any) -> Iterator[DTensor]:
     if isinstance(value, DTensor):
-        return value.full_tensor().detach()  # type: ignore[attr-defined]
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _parts(one)
+
+
+def _filled(value: Any, whole_of: Mapping[int, Tensor]) -> Any:
+    if isinstance(value, DTensor):
+        return whole_of[id(value)]
     if isinstance(value, Mapping):
-        return {name: whole(one) for name, one in value.items()}
-    return [whole(one) for one in value] if isinstance(value, list) else value
+        return {name: _filled(one, whole_of) for name, one in value.items()}
+    return [_filled(one, whole_of) for one in value] if isinstance(value, list) else value
+
+
+@torch.no_grad()
+def _gathered(parts: list[DTensor], mesh: DeviceMesh, placements: tuple[Placement, ...]) -> list[Tensor]:
+    """Gather tensors of one dtype that are cut alike: FSDP cuts rows, as torch.chunk does, over one axis of a mesh."""
+    axes = [axis for axis, placement in enumerate(placements) if not placement.is_replicate()]
+    if len(axes) != 1 or placements[axes[0]] != Shard(0):
+        return [part.full_tensor() for part in parts]
+    num_shards = mesh.size(axes[0])
+    sizes = [-(-part.shape[0] // num_shards) * math.prod(part.shape[1:]) for part in parts]
+    mine = parts[0].to_local().new_zeros(sum(sizes))
+    for to, part in zip(mine.split(sizes), parts, strict=True):
+        local = part.to_local().flatten()
+        to[: len(local)] = local
+    everyone = mine.new_empty(num_shards * len(mine))
+    torch.distributed.all_gather_into_tensor(everyone, mine, group=mesh.get_group(axes[0]))
+    columns = everyone.view(num_shards, -1).split(sizes, dim=1)
+    return [
+        column.flatten()[: part.numel()].view(part.shape).clone() for column, part in zip(columns, parts, strict=True)
+    ]
 
 
 @torch.no_grad()
