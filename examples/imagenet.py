@@ -56,7 +56,6 @@ from pointcoc.train import (
     over_seeds,
     run_command,
 )
-from pointcoc.train.loaders import SMOKE_SETS
 from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
@@ -338,7 +337,7 @@ def open_shards(settings: ImageSettings, split: str, is_training: bool = False) 
         seed=settings.seed,
         image_key=settings.image_key or None,
         label_key=settings.label_key or None,
-        limit=SMOKE_SETS if settings.smoke else None,
+        limit=settings.smoke_sets if settings.smoke else None,
     )
 
 

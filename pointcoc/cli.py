@@ -135,7 +135,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--weights",
         metavar="PATH",
         required=True,
-        help="last.safetensors of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, or its folder",
+        help="best.safetensors of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, or its folder",
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write")
     parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")

@@ -2,8 +2,9 @@
 
     python tests/ddp.py RUNS
 
-RUNS is a JSON list: for each run `processes`, `out`, `stop_at` (the update in which the last process is sent SIGTERM),
-`fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of this one, which itself never trains.
+RUNS is a JSON list: for each run `processes`, `out`, `kind` (of ddp_kinds.py; images by default), `stop_at` (the update in
+which the last process is sent SIGTERM), `fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of this
+one, which itself never trains.
 """
 
 import json
@@ -17,21 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from ddp_kinds import make
+from torch.utils.data import DataLoader
 
-from pointcoc import ContextClusterNet
 from pointcoc.train import Settings, Stopped, fit
-
-
-class Images(Dataset):
-    """Images of two classes with noise that differs at each visit, float64."""
-
-    def __len__(self) -> int:
-        return 40
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        image = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(index)).double() + index % 2
-        return image + 0.1 * torch.randn(3, 16, 16).double(), index % 2
 
 
 def train(process: int, processes: int, port: int, out: Path, fields: dict) -> None:
@@ -45,16 +35,16 @@ def train(process: int, processes: int, port: int, out: Path, fields: dict) -> N
         os.environ.update(ACCELERATE_USE_FSDP="true", FSDP_VERSION=str(version))
         os.environ.update(FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP")
     torch.manual_seed(process)  # the first weights are those of the first process all the same
-    net = ContextClusterNet.from_preset("coc_nano", num_classes=2, layer_scale=1.0).double()
+    net, data, task, collate_fn = make(fields.pop("kind", "images"))
     stop_at = fields.pop("stop_at", 0)
     if process == processes - 1:
         terminate_at(net, stop_at)
     settings = replace(
         Settings(epochs=2, warmup_epochs=1, batch_size=8, log_every=1, trackers=("none",), out=out), **fields
     )
-    loaders = [DataLoader(Images(), batch_size=size, shuffle=True) for size in (8, 7)]
+    learn, measure = (DataLoader(data, batch_size=size, shuffle=True, collate_fn=collate_fn) for size in (8, 7))
     try:
-        fit(net, *loaders, settings)
+        fit(net, learn, measure, settings, task=task)
     except Stopped as stop:
         print(stop, flush=True)
     if processes > 1:

@@ -40,44 +40,56 @@ def run(name: str, *args: object) -> None:
     run_command(module.main, module.DEFAULT, module.__doc__, [str(arg) for arg in args])
 
 
-def segment(scenes: Path, out: Path, *more: object) -> list[dict]:
+def records(out: Path, split: str) -> list[dict]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["split"] == split]
+
+
+def segment(scenes: Path, out: Path, *more: object) -> None:
     data = ("--data", scenes, "--train-split", "train", "--val-split", "val", "--short-side", 0)
     classes = ("--num-classes", 2, "--first-class", 0, "--ignore", 255)
-    run("ade20k", *data, *classes, "--backbone", "resnet18", "--out", out, *more)
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    run("ade20k", *data, *classes, "--backbone", "resnet18", "--out", out, "--trackers", "none", *more)
 
 
 def test_segmentation_learns_a_square(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = ("--crop", 48, "--batch-size", 3, "--steps", 12, "--lr", 1e-3, "--log-every", 4, "--validate-every", 6)
-    records = segment(scenes, tmp_path / "run", *short)
-    assert [record["split"] for record in records] == ["update", "update", "update", "val"]
-    assert records[2]["loss"] < records[0]["loss"]
-    assert 0 <= records[-1]["mean_iou"] <= 1
-    assert (tmp_path / "run" / "last.safetensors").is_file()
-    assert "update 6: mean iou" in capsys.readouterr().out
+    out = tmp_path / "run"
+    segment(scenes, out, "--crop", 48, "--batch-size", 3, "--updates", 12, "--lr", 1e-3, "--log-every", 4)
+    assert [line["update"] for line in records(out, "update")] == [4, 8, 12]
+    losses = [line["loss"] for line in records(out, "train")]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    (test,) = records(out, "test")
+    assert 0 <= test["mean_iou"] <= 1
+    assert f"test mean iou {test['mean_iou']:.2%}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        segment(scenes, tmp_path / "run")
+        segment(scenes, out)
     assert "out must not hold a run" in capsys.readouterr().err
+    segment(scenes, tmp_path / "none", "--weights", out, "--eval-only")
+    assert f"test mean iou {test['mean_iou']:.2%}" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
 
 
 def test_segmentation_for_a_time_with_windows(scenes: Path, tmp_path: Path) -> None:
-    records = segment(
-        scenes, tmp_path / "run", "--crop", 32, "--batch-size", 2, "--minutes", 0.02, "--window", 40, "--log-every", 1
-    )
-    rates = [record["lr"] for record in records[:-1]]
+    short = ("--crop", 32, "--batch-size", 2, "--minutes", 0.02, "--window", 40, "--log-every", 1)
+    segment(scenes, tmp_path / "run", *short)
+    rates = [line["lr"] for line in records(tmp_path / "run", "update")]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < rates[0]
-    assert records[-1]["seconds"] >= 1.2
+    assert records(tmp_path / "run", "test")[0]["seconds"] >= 1.2
 
 
 def test_segmentation_smoke_with_our_network(scenes: Path, tmp_path: Path) -> None:
-    records = segment(scenes, tmp_path / "run", "--backbone", "coc_tiny", "--centers", 5, "--smoke")
-    assert len(records) == 3
+    segment(scenes, tmp_path / "run", "--backbone", "coc_tiny", "--centers", 5, "--smoke", "--recompute")
+    assert [line["update"] for line in records(tmp_path / "run", "update")] == [1, 2]
+    assert len(records(tmp_path / "run", "test")) == 1
 
 
 def test_segmentation_refuses_by_a_sentence(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, sentence in (
-        (("--steps", 0), "steps must be positive, got 0"),
+        (("--crop", 0), "crop must be positive, got 0"),
+        (("--window", -1), "window must be at least 0, got -1"),
+        (("--eval-only",), "eval_only needs weights to measure"),
+        (("--weights", "nowhere"), "weights must be a file, or a folder with best.safetensors"),
         (("--centers", 5), "centers are a setting of our presets"),
         (("--train-split", "learn"), "must be an existing folder"),
         (("--num-classes", 2, "--ignore", 7, "--smoke"), "for pixels to ignore, got 255"),
@@ -100,9 +112,11 @@ def test_detection_smoke(backbone: str, tmp_path: Path, capsys: pytest.CaptureFi
     place = ("--images", tmp_path, "--annotations", tmp_path / "a.json", "--num-classes", 3)
     run("coco", *place, "--backbone", backbone, "--smoke", "--out", tmp_path / "run")
     assert "box AP" in capsys.readouterr().out
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["split"] for line in lines] == ["update", "update", "val"]
-    assert 0 <= lines[-1]["mask_ap"] <= 1
+    assert [line["update"] for line in records(tmp_path / "run", "update")] == [1, 2]
+    assert 0 <= records(tmp_path / "run", "test")[0]["mask_ap"] <= 1
+    with pytest.raises(SystemExit):
+        run("coco", *place, "--val-images", tmp_path)
+    assert "give both or none" in " ".join(capsys.readouterr().err.split())
 
 
 def test_parts_smoke_on_sampled_objects_and_its_weights_predict(
@@ -111,10 +125,11 @@ def test_parts_smoke_on_sampled_objects_and_its_weights_predict(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     module, out = example("shapenetpart"), tmp_path / "run"
     run_command(module.main, module.default_settings([]), module.__doc__, ["--smoke", "--out", str(out)])
-    assert "instance mean iou" in capsys.readouterr().out
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [line["split"] for line in lines] == ["update", "update", "test"]
-    assert 0 <= lines[-1]["class_mean_iou"] <= 1
+    said = capsys.readouterr().out
+    (test,) = records(out, "test")
+    assert f"test instance mean iou {test['instance_mean_iou']:.2%}" in said
+    assert [line["update"] for line in records(out, "update")] == [1, 2]
+    assert 0 <= test["class_mean_iou"] <= 1
     (table,) = tmp_path.glob("pointcoc/part-shapes-*/ply_data_test0.h5")
     words = ["predict", str(table), "--weights", str(out), "--category", "mug", "--out", str(tmp_path / "found")]
     assert main(words) == 0
@@ -137,7 +152,7 @@ def test_parts_from_files_take_the_recipe_of_shapenetpart(tmp_path: Path) -> Non
     place = ("--data", tmp_path, "--num-points", 64, "--preset", "coc_points_small", "--smoke", "--out", tmp_path / "a")
     settings = module.default_settings(["--data", str(tmp_path)])
     run_command(module.main, settings, module.__doc__, [str(word) for word in place])
-    assert (tmp_path / "a" / "last.safetensors").is_file()
+    assert (tmp_path / "a" / "best.safetensors").is_file()
 
 
 def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,9 +163,8 @@ def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             table = np.concatenate([random.uniform(0, 3, (3000, 3)), random.integers(0, 256, (3000, 3))], axis=1)
             np.save(tmp_path / area / f"room_{room}.npy", np.column_stack([table, random.integers(0, 13, 3000)]))
     run("s3dis", "--data", tmp_path, "--train-areas", "Area_1", "--smoke", "--recompute", "--out", tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["split"] for line in lines] == ["update", "update", "test"]
-    assert set(lines[-1]) >= {"accuracy", "mean_iou", "class_accuracy"}
+    assert [line["update"] for line in records(tmp_path / "run", "update")] == [1, 2]
+    assert set(records(tmp_path / "run", "test")[0]) >= {"accuracy", "mean_iou", "class_accuracy"}
     room = tmp_path / "Area_5" / "room_0.npy"
     assert main(["predict", str(room), "--weights", str(tmp_path / "run"), "--out", str(tmp_path / "found")]) == 0
     assert len(read_points(tmp_path / "found" / "room_0.ply")) == 3000

@@ -1,7 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.clouds import HDF5Clouds
-from pointcoc.data.coco import CocoImages
+from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
 from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.images import image_folder
@@ -26,6 +26,7 @@ __all__ = [
     "HDF5Parts",
     "HubImages",
     "MaskFolder",
+    "MirrorObjects",
     "PlainMask",
     "RandomMask",
     "RandomScene",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset
 
 from pointcoc.data.checks import check_count, check_folder, import_train_extra
 from pointcoc.data.mask_folder import read_image
+
+Transform = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
 
 
 class CocoImages(Dataset):
@@ -28,6 +31,7 @@ class CocoImages(Dataset):
         images: folder of the images.
         annotations: a file such as instances_train2017.json.
         num_classes: one more than the highest category id: 91 for COCO.
+        transform: changes image and target, such as `MirrorObjects()`.
 
     Raises:
         FileNotFoundError: if the folder or the file is missing.
@@ -36,11 +40,14 @@ class CocoImages(Dataset):
         ImportError: if pycocotools is not installed.
     """
 
-    def __init__(self, images: str | Path, annotations: str | Path, *, num_classes: int = 91):
+    def __init__(
+        self, images: str | Path, annotations: str | Path, *, num_classes: int = 91, transform: Transform | None = None
+    ):
         check_count("num_classes", num_classes, 2)
         self.folder = check_folder("images", images)
         self.coco = _open(Path(annotations).expanduser())
         self.num_classes = num_classes
+        self.transform = transform
         _check_categories(self.coco.dataset, num_classes, Path(annotations))
         self.ids: list[int] = sorted(self.coco.imgs)
 
@@ -60,7 +67,8 @@ class CocoImages(Dataset):
                 f"{self.folder / entry['file_name']} must have the size that the annotations say, {size} (height, "
                 f"width), got {tuple(image.shape[1:])}"
             )
-        return image, self._target(self.ids[index], size)
+        target = self._target(self.ids[index], size)
+        return (image, target) if self.transform is None else self.transform(image, target)
 
     def _target(self, image: int, size: tuple[int, int]) -> dict[str, Tensor]:
         found = [one for one in self.coco.imgToAnns[image] if _is_target(one)]
@@ -82,6 +90,18 @@ class CocoImages(Dataset):
                 f"{one['image_id']} has {size} (height, width)"
             )
         return mask
+
+
+class MirrorObjects:
+    """Mirror an image with its boxes and masks, with a probability of one half."""
+
+    def __call__(self, image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the image and the target, or both mirrored."""
+        if torch.rand(()) < 0.5:
+            return image, target
+        boxes = target["boxes"].clone()
+        boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
+        return image.flip(2), {**target, "boxes": boxes, "masks": target["masks"].flip(2)}
 
 
 def _open(path: Path) -> Any:

@@ -83,20 +83,21 @@ class HDF5Parts(Dataset):
         return data if self.transform is None else self.transform(data)
 
 
-def collate_parts(items: Sequence[Data]) -> tuple[PointSet, Tensor, Tensor]:
+def collate_parts(items: Sequence[Data]) -> tuple[tuple[PointSet, Tensor], Tensor]:
     """Join clouds with parts into one batch: `DataLoader(dataset, collate_fn=collate_parts)`.
 
     Args:
         items: B clouds with `pos` (N_b, D), `y` (N_b,) and `category` (1,).
 
     Returns:
-        All points, their parts, int64 of shape (N,), and the categories, int64 of shape (B,).
+        What the network reads (all points, and the categories, int64 of shape (B,)), and the parts of the points, int64
+        of shape (N,).
 
     Raises:
         ValueError: if there are no items, or an item does not hold what it should; the message holds the item.
     """
     points, categories = collate_sets([Data(x=one.x, pos=one.pos, y=one.category) for one in items])
-    return points, point_labels(items), categories
+    return (points, categories), point_labels(items)
 
 
 def collate_points(items: Sequence[Data]) -> tuple[PointSet, Tensor]:

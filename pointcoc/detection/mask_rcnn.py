@@ -83,6 +83,10 @@ class TrueSizeMaskRCNN(MaskRCNN):
             pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
             pool.map_levels = initLevelMapper(2, 5, canonical_scale=224, canonical_level=4)
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
+        self.backbone.backbone.set_grad_checkpointing(enable)
+
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:

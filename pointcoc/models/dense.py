@@ -43,6 +43,10 @@ class StageMaps(nn.Module):
         self.net = net
         self.channels = tuple(config.dims)
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of blocks again in backward instead of keeping it."""
+        self.net.set_grad_checkpointing(enable)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the maps of images of one size, finest first."""
         return self.net.forward_intermediates(images)  # type: ignore[return-value]
@@ -74,6 +78,10 @@ class TimmMaps(nn.Module):
         self.model = model
         self._rows = [found.index(reduction) for reduction in REDUCTIONS]
         self.channels = tuple(channels[row] for row in self._rows)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of stages again in backward, where timm's model knows how."""
+        self.model.set_grad_checkpointing(enable)  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the maps of images of one size, finest first."""

@@ -12,9 +12,7 @@ from pointcoc.detection import mask_rcnn
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.segmentation import PointSegmenter, semantic_fpn
-from pointcoc.train.checkpoint import BEST, load_weights, read_weights
-
-LAST = "last.safetensors"
+from pointcoc.train.checkpoint import load_weights, read_weights, weights_file
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -22,7 +20,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     Args:
         path: a file that `pointcoc.train.save_weights` wrote of such a model, or the folder of a run with its
-            last.safetensors or best.safetensors.
+            best.safetensors.
 
     Returns:
         The model in evaluation mode, and the notes beside the weights, such as `classes`.
@@ -31,18 +29,10 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds the weights of another kind of model.
     """
-    file = _in_folder(Path(path)) if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"weights must be a file, or a folder with {LAST} or {BEST}, but nothing lies at {file}"
-        )
+    file = weights_file(Path(path))
     config = read_weights(file)[1].get("config")
     model = _build(config, file)
     return model.eval(), load_weights(model, file)
-
-
-def _in_folder(folder: Path) -> Path:
-    return folder / BEST if (folder / BEST).is_file() and not (folder / LAST).is_file() else folder / LAST
 
 
 def _build(config: Any, file: Path) -> nn.Module:

@@ -79,6 +79,10 @@ class PointSegmenter(nn.Module):
             nn.Linear(dims[0], num_classes),
         )  # fmt: skip
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
+        self.net.set_grad_checkpointing(enable)
+
     def forward(
         self, input: Tensor | PointSet | Any, category: Tensor | None = None, plan: NetworkPlan | None = None
     ) -> Tensor:

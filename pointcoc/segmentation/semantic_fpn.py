@@ -72,6 +72,10 @@ class SemanticFPN(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
+        self.backbone.set_grad_checkpointing(enable)
+
     def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return the logits of all pixels."""
         if isinstance(images, Tensor):

@@ -47,6 +47,14 @@ class ClassScores(PassScores):
         return {**super().compute(), **(confusion.compute() if bool(self.counts.any()) else {})}
 
 
+class PointScores(ClassScores):
+    """`ClassScores` whose share of right points is called `accuracy`."""
+
+    def compute(self) -> dict[str, float]:
+        """`loss`, and `mean_iou`, `accuracy` and `class_accuracy` if anything was counted."""
+        return {"accuracy" if name == "pixel_accuracy" else name: value for name, value in super().compute().items()}
+
+
 class PixelTask(Task):
     """A class for each pixel: images (B, C, H, W), logits (B, num_classes, H, W), masks (B, H, W), int64.
 
@@ -72,7 +80,7 @@ class PixelTask(Task):
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over pixels, for each image; see `Task`."""
         check_classes("masks", targets, (len(inputs), *inputs.shape[-2:]), self.num_classes)
-        return class_loss(model(inputs), targets, len(inputs), scores)
+        return class_loss(model(inputs), targets, torch.arange(len(inputs), device=targets.device), len(inputs), scores)
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare with the masks at their own size, one image at a time; see `Task`."""
@@ -83,7 +91,7 @@ class PixelTask(Task):
                 with accelerator.autocast():
                     logits = sliding_logits(model, image, self.window) if self.window else model(image[None])[0]
                 logits = interpolate(logits[None].float(), mask.shape, mode="bilinear", align_corners=False)
-                class_loss(logits, mask[None], 1, scores)
+                class_loss(logits, mask[None], mask.new_zeros(1), 1, scores)
         return scores.joined(accelerator).compute()
 
 
@@ -101,14 +109,14 @@ class PointTask(Task):
         self.num_classes = num_classes
         self.notes = notes or {}
 
-    def new_scores(self) -> ClassScores:
+    def new_scores(self) -> PointScores:
         """Make loss and counts of classes, empty."""
-        return ClassScores(self.num_classes)
+        return PointScores(self.num_classes)
 
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over points, for each set; see `Task`."""
         check_classes("classes of points", targets, (inputs.num_points,), self.num_classes)
-        return class_loss(model(inputs), targets, inputs.num_sets, scores)
+        return class_loss(model(inputs), targets, inputs.batch, inputs.num_sets, scores)
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare every point of every set; see `Task`."""
@@ -139,7 +147,7 @@ class PartTask(PointTask):
         """Cross entropy, mean over points, for each object; see `Task`."""
         points, category = inputs
         check_classes("parts of points", targets, (points.num_points,), self.num_classes)
-        return class_loss(model(points, category), targets, points.num_sets, scores)
+        return class_loss(model(points, category), targets, points.batch, points.num_sets, scores)
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Return `loss` and what `PartScores` computes; see `Task`."""
@@ -148,7 +156,7 @@ class PartTask(PointTask):
             check_classes("parts of points", targets, (points.num_points,), self.num_classes)
             with accelerator.autocast():
                 logits = model(points, category)
-            class_loss(logits.float(), targets, points.num_sets, scores)
+            class_loss(logits.float(), targets, points.batch, points.num_sets, scores)
             chosen, sizes = choose_parts(logits, category, points.ptr, self.parts), points.counts.tolist()
             for one, true, kind in zip(chosen.split(sizes), targets.split(sizes), category.tolist(), strict=True):
                 found.update(one, true, kind)
@@ -158,19 +166,26 @@ class PartTask(PointTask):
         return {"loss": scores.joined(accelerator).compute()["loss"], **total.compute()}
 
 
-def class_loss(logits: Tensor, targets: Tensor, num_sets: int, scores: PassScores) -> Tensor:
-    """Return the mean cross entropy over what counts, times the number of items; 0 where nothing counts.
+def class_loss(logits: Tensor, targets: Tensor, item: Tensor, num_items: int, scores: PassScores) -> Tensor:
+    """Return the sum over items of their mean cross entropies over what counts; 0 for items where nothing counts.
+
+    A mean over all that counts in a batch would depend on which items share a process.
 
     Args:
-        logits: shape (B, num_classes, ...) or (N, num_classes).
-        targets: classes, the shape without the dimension of classes, int64.
-        num_sets: number of items.
+        logits: shape (N, num_classes, ...).
+        targets: classes, shape (N, ...), int64.
+        item: item of each of the N rows, from 0 on, ascending, int64.
+        num_items: number of items.
         scores: a `ClassScores`, which takes it in.
     """
     assert isinstance(scores, ClassScores)
-    total = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-    loss = total * (num_sets / (targets != IGNORE).sum().clamp(min=1))
-    scores.update(loss, num_sets, logits.argmax(1), targets)
+    losses = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
+    sums, counts = (
+        each.new_zeros(num_items).index_add(0, item, each.reshape(len(targets), -1).sum(1))
+        for each in (losses, (targets != IGNORE).to(losses.dtype))
+    )
+    loss = (sums / counts.clamp(min=1)).sum()
+    scores.update(loss, num_items, logits.argmax(1), targets)
     return loss
 
 

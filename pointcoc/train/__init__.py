@@ -3,7 +3,7 @@
 from pointcoc.train.checkpoint import load_weights, save_weights
 from pointcoc.train.command import run_command
 from pointcoc.train.labels import check_labels
-from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader
+from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader, make_train_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
 from pointcoc.train.metrics import PassScores, Scores
 from pointcoc.train.recipe import RecipeSettings, make_network, measure, over_seeds
@@ -30,6 +30,7 @@ __all__ = [
     "make_network",
     "make_stream_loader",
     "make_test_loader",
+    "make_train_loader",
     "measure",
     "over_seeds",
     "report_test",

@@ -66,6 +66,18 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     return notes
 
 
+def weights_file(path: Path) -> Path:
+    """Return the file of weights that a path names: itself, or best.safetensors in the folder of a run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    file = path / BEST if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"weights must be a file, or a folder with {BEST}, but nothing lies at {file}")
+    return file
+
+
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name and the notes of a file that `save_weights` wrote, both on the CPU.
 

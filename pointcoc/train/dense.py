@@ -1,64 +1,85 @@
-"""What the examples of dense prediction, which have loops of their own, share."""
+"""What the recipes of dense prediction (boxes, pixels, points) share, around `fit`."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar, Self, TypeVar
 
-from torch.utils.data import DataLoader, Dataset
+import tyro
+from torch import nn
 
-from pointcoc.train.metrics import METRICS
+from pointcoc.train.checkpoint import load_weights, weights_file
+from pointcoc.train.processes import say
+from pointcoc.train.settings import Settings
+
+SMOKE_UPDATES = 2
+M = TypeVar("M", bound=nn.Module)
 
 
-def check_numbers(settings: object, positive: Sequence[str], not_negative: Sequence[str]) -> None:
-    """Check fields of settings.
-
-    Args:
-        settings: object with the fields.
-        positive: fields that must be above 0.
-        not_negative: fields that must be 0 or more, and finite.
+@dataclass(frozen=True, kw_only=True)
+class DenseSettings(Settings):
+    """Settings of a recipe whose last weights are measured: nothing is chosen by a part of the training set.
 
     Raises:
-        ValueError: if a value is not allowed; the message names the field and the value.
+        ValueError: if a value is outside its range or two contradict each other.
     """
-    for name in positive:
-        if getattr(settings, name) <= 0:
-            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
-    for name in not_negative:
-        if not 0 <= getattr(settings, name) < math.inf:
-            raise ValueError(f"{name} must be at least 0, got {getattr(settings, name)}")
+
+    smoke_sets: ClassVar[int] = 4
+
+    weights: str | None = None
+    """Weights of the same model to start from, or to measure: a file best.safetensors, or the folder of a run."""
+    eval_only: bool = False
+    """Measure --weights; nothing is trained or written."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear warm-up, part of the run."""
+    min_lr: float = 0.0
+    """Learning rate at the end of the schedule."""
+    # What has no meaning here is no option.
+    label_smoothing: Annotated[float, tyro.conf.Suppress] = 0.0
+    mixup: Annotated[float, tyro.conf.Suppress] = 0.0
+    cutmix: Annotated[float, tyro.conf.Suppress] = 0.0
+    val_fraction: Annotated[float, tyro.conf.Suppress] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eval_only and self.weights is None:
+            raise ValueError("eval_only needs weights to measure")
+        if self.val_fraction:
+            raise ValueError(f"val_fraction must be 0: the last weights are measured, got {self.val_fraction}")
+
+    def shrink(self) -> Self:
+        """The same settings, reduced to a run of seconds if `smoke` is set: two updates."""
+        return replace(super().shrink(), updates=SMOKE_UPDATES) if self.smoke else self
 
 
-def check_new(out: Path) -> None:
-    """Raise ValueError if a folder holds the metrics of a run."""
-    if (out / METRICS).exists():
-        raise ValueError(f"out must not hold a run, got {out}: choose another --out")
-
-
-def endless(
-    dataset: Dataset, batch_size: int, workers: int, collate_fn: Callable[[list[Any]], Any] | None = None
-) -> Iterator[Any]:
-    """Yield shuffled, full batches without end.
+def start_from(model: M, settings: DenseSettings) -> M:
+    """Copy the weights that the settings name into a model, and say how large it is.
 
     Args:
-        dataset: map-style data set.
-        batch_size: items of a batch, at most those there are.
-        workers: processes that load.
-        collate_fn: joins items; torch's own where it is None.
+        model: made as the one that was saved.
+        settings: `weights` is read.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: if there are no such weights.
+        ValueError: if they are those of another model.
     """
-    loader = DataLoader(
-        dataset,
-        batch_size=min(batch_size, len(dataset)),  # type: ignore[arg-type]  # map-style data sets have a length
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        collate_fn=collate_fn,
-    )
-    while True:
-        yield from loader
+    if settings.weights is not None:
+        load_weights(model, weights_file(Path(settings.weights)))
+    say(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters")
+    return model
 
 
-def scores_line(scores: Mapping[str, float]) -> str:
-    """Say scores from 0 to 1 in one line, in percent."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in scores.items())
+def check_positive(settings: object, *names: str) -> None:
+    """Raise ValueError, with name and value, unless fields of settings are above 0."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
+
+
+def check_not_negative(settings: object, *names: str) -> None:
+    """Raise ValueError, with name and value, unless fields of settings are 0 or more."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} must be at least 0, got {getattr(settings, name)}")

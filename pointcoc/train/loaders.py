@@ -10,8 +10,6 @@ from torch.utils.data import DataLoader, Subset
 from pointcoc.data import split_validation
 from pointcoc.train.settings import Settings
 
-SMOKE_SETS = 64
-
 
 class Loaders(NamedTuple):
     """What `fit` and `finish` read."""
@@ -57,6 +55,19 @@ def make_loaders(
     )
 
 
+def make_train_loader(
+    train_set: Any, settings: Settings, *, collate_fn: Callable[[Sequence[Any]], Any] | None = None
+) -> DataLoader:
+    """Make the loader of a training set of which nothing is kept for validation.
+
+    Args:
+        train_set: map-style data set.
+        settings: `batch_size`, `workers` and `smoke` are read.
+        collate_fn: see `make_loaders`.
+    """
+    return _loader(train_set, None, settings, collate_fn, is_training=True)
+
+
 def make_stream_loader(stream: Any, settings: Settings) -> DataLoader:
     """Make the loader of a stream, which has its own order: `ShardImages` and its like.
 
@@ -70,7 +81,11 @@ def make_stream_loader(stream: Any, settings: Settings) -> DataLoader:
 
 
 def make_test_loader(
-    test_set: Any, settings: Settings, *, collate_fn: Callable[[Sequence[Any]], Any] | None = None
+    test_set: Any,
+    settings: Settings,
+    *,
+    collate_fn: Callable[[Sequence[Any]], Any] | None = None,
+    batch_size: int | None = None,
 ) -> DataLoader:
     """Make the loader of a test set alone, as `make_loaders` makes it.
 
@@ -78,8 +93,9 @@ def make_test_loader(
         test_set: map-style data set.
         settings: `batch_size`, `workers` and `smoke` are read.
         collate_fn: see `make_loaders`.
+        batch_size: sets at a time, where they are not as many as in an update: 1 for images of many sizes.
     """
-    return _loader(test_set, None, settings, collate_fn)
+    return _loader(test_set, None, settings, collate_fn, batch_size=batch_size)
 
 
 def _split(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -94,21 +110,23 @@ def _loader(
     settings: Settings,
     collate_fn: Callable[[Sequence[Any]], Any] | None,
     is_training: bool = False,
+    batch_size: int | None = None,
 ) -> DataLoader:
+    batch_size = settings.batch_size if batch_size is None else batch_size
     if settings.smoke:
-        rows = _few(torch.arange(len(dataset)) if rows is None else rows)
+        rows = _few(torch.arange(len(dataset)) if rows is None else rows, settings.smoke_sets)
     part = dataset if rows is None else Subset(dataset, rows.tolist())
     return DataLoader(
         part,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         shuffle=is_training,
-        drop_last=is_training and len(part) >= settings.batch_size,
+        drop_last=is_training and len(part) >= batch_size,
         num_workers=settings.workers,
         collate_fn=collate_fn,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _few(rows: Tensor) -> Tensor:
-    """At most `SMOKE_SETS` rows, evenly spread: data sets are often sorted by class."""
-    return rows[:: max(1, -(-len(rows) // SMOKE_SETS))]
+def _few(rows: Tensor, num_sets: int) -> Tensor:
+    """At most `num_sets` rows, evenly spread: data sets are often sorted by class."""
+    return rows[:: max(1, -(-len(rows) // num_sets))]

@@ -4,18 +4,21 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
+from pointcoc.train.labels import num_classes_of
 from pointcoc.train.loop import evaluate
 from pointcoc.train.processes import is_main_process, say
-from pointcoc.train.settings import Settings
+from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.task import Classification, Task
 from pointcoc.train.whole_files import atomic
 
 SEEDS = "seeds.json"
@@ -90,22 +93,33 @@ def make_network(settings: RecipeSettings, num_classes: int, **fields: Any) -> C
     return net
 
 
-def measure(net: ContextClusterNet, loader: DataLoader, settings: RecipeSettings) -> Scores:
+class Measured(Protocol):
+    """Settings of a recipe that can measure weights: `RecipeSettings` or `DenseSettings`."""
+
+    @property
+    def weights(self) -> str | None:
+        """Where the weights are from."""
+
+    @property
+    def precision(self) -> Precision:
+        """Mixed precision."""
+
+
+def measure(net: nn.Module, loader: DataLoader, settings: Measured, task: Task | None = None) -> Scores:
     """Measure weights on the test set and print one line.
 
     Args:
         net: the network.
         loader: the test set.
         settings: `weights` and `precision` are read.
+        task: what is measured; classification if it is not given.
 
     Returns:
         The scores of `evaluate`.
     """
-    scores = evaluate(net, loader, settings.precision)
-    say(
-        f"test accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}), "
-        f"weights {settings.weights}"
-    )
+    task = Classification(num_classes_of(net)) if task is None else task
+    scores = evaluate(net, loader, settings.precision, task)
+    say(f"test {task.line(scores)}, weights {settings.weights}")
     return scores
 
 

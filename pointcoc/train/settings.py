@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pointcoc.train.trackers import AUTO, check_trackers
 
@@ -26,6 +26,8 @@ class Settings:
         ValueError: if a value is outside its range or two values contradict each other; the message names the
             field, the value and what is allowed.
     """
+
+    smoke_sets: ClassVar[int] = 64  # sets of a part of the data that a run of seconds reads, at most
 
     epochs: int = 100
     """Passes over the training part."""
@@ -49,6 +51,8 @@ class Settings:
     """Learning rate at the end of the schedule."""
     warmup_epochs: float = 5
     """Epochs of linear warm-up, part of `epochs`."""
+    warmup_updates: int = 0
+    """Updates of linear warm-up in place of `warmup_epochs`; 0 for the epochs."""
     warmup_lr: float = 1e-6
     """Learning rate of the first update of a warm-up."""
     cooldown_epochs: int = 0
@@ -134,11 +138,11 @@ class Settings:
         scaled = f" x batch_size / {self.lr_batch_size}" if self.lr_batch_size else ""
         if self.min_lr > self.peak_lr:
             raise ValueError(f"min_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.min_lr:g}")
-        if self.warmup_lr > self.peak_lr and self.warmup_epochs:
+        if self.warmup_lr > self.peak_lr and (self.warmup_updates or self.warmup_epochs):
             raise ValueError(f"warmup_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.warmup_lr:g}")
         if (self.updates or self.minutes) and self.cooldown_epochs:
             raise ValueError(f"cooldown_epochs must be 0 with updates or minutes, got {self.cooldown_epochs}")
-        if self.warmup_epochs > self.epochs and not (self.updates or self.smoke):
+        if self.warmup_epochs > self.epochs and not (self.warmup_updates or self.updates or self.smoke):
             raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
 
     def shrink(self) -> Self:
@@ -153,6 +157,7 @@ class Settings:
             batch_size=min(self.batch_size, SMOKE_BATCH_SIZE),
             accumulate=1,
             warmup_epochs=0,
+            warmup_updates=0,
             cooldown_epochs=0,
             workers=0,
             log_every=1,
@@ -180,6 +185,7 @@ _RULES: dict[str, _Rule] = {
     "schedule": (lambda value: value in ("cosine", "poly", "steps"), "'cosine', 'poly' or 'steps'"),
     "min_lr": _at_least(0),
     "warmup_epochs": _at_least(0),
+    "warmup_updates": _at_least(0),
     "warmup_lr": _at_least(0),
     "cooldown_epochs": _at_least(0),
     "lr_batch_size": _at_least(0),

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as rle
 
-from pointcoc.data import CocoImages
+from pointcoc.data import CocoImages, MirrorObjects
 
 FULL = np.asfortranarray(np.pad(np.ones((4, 5), dtype=np.uint8), ((2, 2), (1, 4))))  # (8, 10)
 COMPRESSED = {**rle.encode(FULL), "counts": rle.encode(FULL)["counts"].decode()}
@@ -40,6 +40,20 @@ def test_polygons_and_both_kinds_of_rle(tmp_path: Path, segmentation: Any) -> No
     assert target["boxes"].tolist() == [[1, 2, 6, 6]]
     assert target["labels"].tolist() == [2]
     assert np.array_equal(target["masks"][0].numpy(), FULL)
+
+
+def test_half_of_the_images_are_mirrored_with_their_boxes_and_masks(tmp_path: Path) -> None:
+    data = CocoImages(*write(tmp_path, [annotation(1, POLYGON)]), transform=MirrorObjects())
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(20):
+        _, target = data[0]
+        box = tuple(target["boxes"][0].int().tolist())
+        columns = target["masks"][0].any(0).nonzero().flatten()
+        assert (columns[0], columns[-1] + 1) == (box[0], box[2])
+        assert int(target["image_id"]) == 1
+        seen.add(box)
+    assert seen == {(1, 2, 6, 6), (4, 2, 9, 6)}
 
 
 def test_crowds_and_flat_boxes_are_no_targets_and_images_may_be_empty(tmp_path: Path) -> None:

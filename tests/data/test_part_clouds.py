@@ -47,7 +47,7 @@ def test_the_layout_of_shapenetpart(tmp_path: Path) -> None:
     assert cap.pos.tolist() == POINTS[0, :3].tolist()
     assert cap.y.tolist() == [2, 3, 3]
     assert cap.category.tolist() == [1]
-    points, parts, categories = collate_parts([data[0], data[1]])
+    (points, categories), parts = collate_parts([data[0], data[1]])
     assert points.ptr.tolist() == [0, 3, 6]
     assert parts.tolist() == [2, 3, 3, 0, 0, 1]
     assert categories.tolist() == [1, 0]

@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     net = ContextClusterNet.from_preset("coc_points_small", **NARROW)
     save_weights(
-        root / "points" / "last.safetensors", point_segmentation(net, num_classes=5, num_categories=2), **PARTS
+        root / "points" / "best.safetensors", point_segmentation(net, num_classes=5, num_categories=2), **PARTS
     )
     save_weights(root / "pixels.safetensors", semantic_fpn("coc_tiny", num_classes=3, centers=5), first_class=1)
     np.save(root / "cloud.npy", np.random.default_rng(0).normal(size=(40, 3)))
@@ -98,7 +98,7 @@ def test_objects(place: Path, tmp_path: Path, threshold: float | None, labels: l
 def test_a_detector_comes_back_from_its_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = mask_rcnn("coc_tiny", num_classes=3, min_size=32, max_size=40, centers=5).eval()
-    save_weights(tmp_path / "last.safetensors", model, classes={1: "cat"})
+    save_weights(tmp_path / "best.safetensors", model, classes={1: "cat"})
     again, notes = load_model(tmp_path)
     assert notes["classes"] == {"1": "cat"}
     assert again.config == model.config
@@ -120,7 +120,7 @@ def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> 
     (place / "broken.safetensors").write_text("hello")
     image, cloud = str(place / "image.png"), str(place / "cloud.npy")
     for weights, words, sentence in (
-        ("none.safetensors", (image,), "weights must be a file, or a folder with last.safetensors"),
+        ("none.safetensors", (image,), "weights must be a file, or a folder with best.safetensors"),
         ("out", (image,), "but nothing lies at"),
         ("broken.safetensors", (image,), "is truncated or not a checkpoint"),
         ("net.safetensors", (image,), "got those of a network for classification"),

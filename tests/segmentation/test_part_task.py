@@ -39,14 +39,9 @@ class Net(nn.Module):
         return self.layer(points.x) + self.kind(category)[points.batch]
 
 
-def pairs(items: list[Data]) -> tuple[tuple[PointSet, Tensor], Tensor]:
-    points, parts, category = collate_parts(items)
-    return (points, category), parts
-
-
 def test_a_stopped_run_of_parts_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pointcoc.train.loop.save_curves", lambda out, headline: out)
-    loader = DataLoader(Objects(), 2, shuffle=True, collate_fn=pairs)
+    loader = DataLoader(Objects(), 2, shuffle=True, collate_fn=collate_parts)
     options = {"updates": 5, "warmup_epochs": 0, "trackers": ("none",), "save_every": 1, "resume": "auto"}
     expected, model, calls = Net(), Net(), iter(range(1, 100))
     fit(expected, loader, None, Settings(out=tmp_path / "whole", **options), task=PartTask(PARTS))
@@ -71,9 +66,9 @@ def test_the_measure_is_that_of_the_objects_one_by_one() -> None:
     model, fixed = Net().eval(), [Objects()[index] for index in range(6)]
     expected = PartScores(PARTS)
     for item in fixed:
-        (points, category), parts = pairs([item])
+        (points, category), parts = collate_parts([item])
         chosen = choose_parts(model(points, category), category, points.ptr, PARTS)
         expected.update(chosen, parts, int(category))
-    found = evaluate(model, DataLoader(fixed, 4, collate_fn=pairs), task=PartTask(PARTS))
+    found = evaluate(model, DataLoader(fixed, 4, collate_fn=collate_parts), task=PartTask(PARTS))
     assert found.pop("loss") > 0
     assert found == pytest.approx(expected.compute())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from pointcoc.train import Settings, make_loaders
+from pointcoc.train import Settings, make_loaders, make_test_loader, make_train_loader
 
 
 class Numbers(Dataset):
@@ -46,6 +46,17 @@ def test_without_a_fraction_all_rows_train() -> None:
     loaders = make_loaders(Numbers(50), Numbers(50), Settings(batch_size=5, val_fraction=0.0))
     assert loaders.val is None
     assert sorted(rows(loaders.train)) == list(range(50))
+
+
+def test_loaders_of_one_set_keep_all_of_it() -> None:
+    settings = Settings(batch_size=20)
+    train = make_train_loader(Numbers(50), settings)
+    assert [len(batch) for batch, _ in train] == [20, 20]
+    assert len(set(rows(train))) == 40
+    assert rows(train) != sorted(rows(train))
+    test = make_test_loader(Numbers(50), settings, batch_size=1)
+    assert {len(batch) for batch, _ in test} == {1}
+    assert rows(test) == list(range(50))
 
 
 def test_smoke_takes_few_rows_of_every_class() -> None:

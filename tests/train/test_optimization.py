@@ -75,6 +75,17 @@ def test_a_warm_up_begins_where_settings_say(tiny) -> None:
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
 
+def test_a_warm_up_may_count_updates(tiny) -> None:
+    settings = Settings(epochs=1, warmup_epochs=1, warmup_updates=4, warmup_lr=0.2, lr=1.0)
+    optimizer = make_optimizer(tiny(), settings)
+    scheduler = make_scheduler(optimizer, 100, settings)
+    rates = []
+    for update in (0, 2, 3):
+        scheduler.step_update(update)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.2, 0.6, 0.8])
+
+
 def test_blending_gives_probabilities() -> None:
     mix = make_mix(4, Settings(mixup=1.0, cutmix=1.0, label_smoothing=0.1))
     images, targets = blend(mix, torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 0, 1]))

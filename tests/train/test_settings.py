@@ -20,6 +20,7 @@ from pointcoc.train import Settings
         ("min_lr", -1.0, "min_lr must be at least 0, got -1.0"),
         ("min_lr", 1.0, r"min_lr must be at most lr \(0.001\), got 1"),
         ("warmup_epochs", 101, r"warmup_epochs must be at most epochs \(100\), got 101"),
+        ("warmup_updates", -1, "warmup_updates must be at least 0, got -1"),
         ("warmup_lr", 1.0, r"warmup_lr must be at most lr \(0.001\), got 1"),
         ("warmup_lr", -1.0, "warmup_lr must be at least 0, got -1.0"),
         ("cooldown_epochs", -1, "cooldown_epochs must be at least 0, got -1"),
