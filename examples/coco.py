@@ -12,6 +12,7 @@ was interrupted; `--weights runs/coco --eval-only` measures alone.
 What comes out on COCO has not been measured yet.
 """
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -83,10 +84,11 @@ class DetectionSettings(DenseSettings):
 def main(settings: DetectionSettings) -> dict[str, float]:
     """Train, then measure, or measure alone."""
     torch.manual_seed(settings.seed)
-    train = open_images(settings, settings.images, settings.annotations)
-    val = train
-    if settings.val_images is not None and settings.val_annotations is not None:
-        val = open_images(settings, settings.val_images, settings.val_annotations)
+    val = CocoImages(
+        settings.val_images or settings.images,
+        settings.val_annotations or settings.annotations,
+        num_classes=settings.num_classes,
+    )
     loader = make_test_loader(val, settings, collate_fn=collate_images, batch_size=1)
     model = mask_rcnn(
         settings.backbone,
@@ -97,22 +99,17 @@ def main(settings: DetectionSettings) -> dict[str, float]:
         max_size=settings.max_size,
     )
     start_from(model, settings)
-    classes = {one["id"]: one.get("name", str(one["id"])) for one in train.coco.dataset.get("categories", [])}
+    classes = {one["id"]: one.get("name", str(one["id"])) for one in val.coco.dataset.get("categories", [])}
     task = DetectionTask(val.coco, notes={"classes": classes})  # pointcoc predict reads them
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    if settings.mirror:
-        train = open_images(settings, settings.images, settings.annotations, MirrorObjects())
+    train = copy.copy(val)
+    if settings.val_images is not None:
+        train = CocoImages(settings.images, settings.annotations, num_classes=settings.num_classes)
+    train.transform = MirrorObjects() if settings.mirror else None
     say(f"{settings.backbone}: {len(train)} training images, {len(val)} to measure")
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_images), None, settings, task=task)
     return finish(model, loader, result, settings, task)
-
-
-def open_images(
-    settings: DetectionSettings, images: Path, annotations: Path, transform: MirrorObjects | None = None
-) -> CocoImages:
-    """Open images and their annotations."""
-    return CocoImages(images, annotations, num_classes=settings.num_classes, transform=transform)
 
 
 # The paths below are parts of the command line that names them, which replaces them.

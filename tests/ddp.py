@@ -2,9 +2,9 @@
 
     python tests/ddp.py RUNS
 
-RUNS is a JSON list: for each run `processes`, `out`, `kind` (of ddp_kinds.py; images by default), `stop_at` (the update in
-which the last process is sent SIGTERM), `fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of this
-one, which itself never trains.
+RUNS is a JSON list: for each run `processes`, `out`, `kind` (of ddp_kinds.py; images by default), `stop_at` (the update
+in which the last process is sent SIGTERM), `fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of
+this one, which itself never trains.
 """
 
 import json
