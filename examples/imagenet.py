@@ -225,6 +225,9 @@ def image_network(settings: ImageSettings, num_classes: int, in_channels: int) -
             f"{settings.weights} were trained on images of mean {stated.mean} and deviation {stated.std}, and this "
             f"recipe makes those of ImageNet, {ours.mean} and {ours.std}"
         )
+    if settings.data is not None and not settings.eval_only:  # pointcoc robustness and visualize read it
+        transform = replace(ours, crop_pct=settings.crop_pct, input_size=(settings.size, settings.size))
+        net.weights_info = replace(net.weights_info, transform=transform)
     return net
 
 

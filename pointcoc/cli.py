@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pointcoc.export import FORMATS, OUTPUTS, ExportForm, export_network
-from pointcoc.models import PRESETS, ContextClusterNet
+from pointcoc.models import open_network
 from pointcoc.models.convert import convert_official
 from pointcoc.models.official_weights import DOWNLOADS
 from pointcoc.ops.options import NORMALIZERS
@@ -94,8 +93,8 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder that save_pretrained or `pointcoc convert` wrote, name on the hub, or preset whose weights were "
-        "converted",
+        help="folder that save_pretrained or `pointcoc convert` wrote, folder of a run or its best.safetensors, name "
+        "on the hub, or preset whose weights were converted",
     )
     parser.add_argument("out", metavar="OUT", help=f"file to write, its name ends with {' or '.join(FORMATS)}")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="size of the images")
@@ -112,10 +111,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _export(options: argparse.Namespace) -> None:
-    if options.source in PRESETS and not Path(options.source).is_dir():
-        net = ContextClusterNet.from_preset(options.source, pretrained=True)
-    else:
-        net = ContextClusterNet.from_pretrained(options.source)
+    net = open_network(options.source)
     size = None if options.size is None else tuple(options.size)
     path = export_network(net, options.out, size, options.num_points, options.dynamic, options.output)
     names = ", ".join(ExportForm(net, options.output).output_names)

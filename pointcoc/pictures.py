@@ -117,8 +117,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help=INPUTS)
     parser.add_argument(
         "--weights",
-        metavar="FOLDER",
-        help="folder that save_pretrained or `pointcoc convert` wrote; default: small networks that ship with pointcoc",
+        metavar="PATH",
+        help="folder of a run, or one that save_pretrained or `pointcoc convert` wrote; default: small networks that "
+        "ship with pointcoc",
     )
     parser.add_argument(
         "--size", type=int, default=224, help="longer side that images get, in pixels; default: %(default)s"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pointcoc.models import ContextClusterNet
+from pointcoc.models import ContextClusterNet, open_network
 
 Commands = Any  # argparse does not name the type of its subparsers
 
@@ -23,7 +23,12 @@ def add_robustness(commands: Commands) -> None:
         "ModelNet40-C, images: those of CIFAR-10-C) and with 0 to 90 % of the points or pixels removed. Prints a table "
         "and writes robustness.json, robustness.md and robustness.png.",
     )
-    parser.add_argument("--weights", metavar="FOLDER", required=True, help="folder that save_pretrained wrote")
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        required=True,
+        help="folder of a run or of save_pretrained, best.safetensors, name on the hub",
+    )
     parser.add_argument(
         "--data",
         metavar="PATH",
@@ -46,7 +51,7 @@ def add_robustness(commands: Commands) -> None:
 def _robustness(options: argparse.Namespace) -> None:
     _check_numbers(options)
     robustness = _package("pointcoc.robustness")
-    net = ContextClusterNet.from_pretrained(options.weights).float()
+    net = open_network(options.weights).float()
     views = robustness.open_views(
         net, options.data, options.points, options.limit, options.seed, options.batch_size, options.workers
     )

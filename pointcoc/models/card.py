@@ -122,12 +122,17 @@ def config_from_json(content: Any, where: str) -> tuple[NetworkConfig, WeightsIn
             "wrote it: install that version or a later one"
         )
     try:
-        transform = header.pop("transform")
-        if transform is not None:
-            transform = ImageTransform(**{name: _tuple(value) for name, value in transform.items()})
-        return NetworkConfig(**values), WeightsInfo(**header, transform=transform)
+        return NetworkConfig(**values), info_from_json(header)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{where} holds a value that is not allowed: {error}") from error
+
+
+def info_from_json(content: Mapping[str, Any]) -> WeightsInfo:
+    """Read the fields of a `WeightsInfo` after a way through JSON."""
+    transform = content.get("transform")
+    if transform is not None:
+        transform = ImageTransform(**{name: _tuple(value) for name, value in transform.items()})
+    return WeightsInfo(**{**content, "transform": transform})
 
 
 def model_card(config: NetworkConfig, info: WeightsInfo, num_parameters: int, data: ModelCardData) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pointcoc.models.card import changed
+from pointcoc.models.card import WeightsInfo, changed, info_from_json
 from pointcoc.models.checkpoint_file import first_line, load_checkpoint
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
@@ -22,6 +23,7 @@ from pointcoc.models.weights_folder import CONFIG, build, override
 # What the parameters of the stages, and the meaning of these, depend on; nothing of it knows images or clouds.
 STAGE_FIELDS = ("depths", "dims", "heads", "head_dims", "mlp_ratios", "normalizer", "assignment", "iterations")
 ALWAYS_NEW = ("reducers.0", "head")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 RUN_WEIGHTS = "best.safetensors"  # what `pointcoc.train.fit` leaves in the folder of a run
 
 
@@ -100,7 +102,8 @@ def open_network(source: str | Path, **overrides: Any) -> ContextClusterNet:
 
     Args:
         source: a file that `pointcoc.train` wrote (best.safetensors), the folder of a run that holds one, a folder that
-            `save_pretrained` or `pointcoc convert` wrote, or the name of a preset whose weights were converted.
+            `save_pretrained` or `pointcoc convert` wrote, the name of a preset whose weights were converted, or a name
+            on the hub, OWNER/NAME.
         **overrides: fields of `NetworkConfig` that need no other parameters, as for `from_pretrained`.
 
     Returns:
@@ -116,30 +119,33 @@ def open_network(source: str | Path, **overrides: Any) -> ContextClusterNet:
     if not path.exists() and str(source) in PRESETS:
         return ContextClusterNet.from_preset(str(source), pretrained=True, **overrides)
     file = path / RUN_WEIGHTS if path.is_dir() else path
+    if not path.exists() and HUB_NAME.fullmatch(str(source)):
+        return ContextClusterNet.from_pretrained(str(source), **overrides)
     if not file.is_file():
         raise FileNotFoundError(
-            f"no weights at {path}: give a file such as {RUN_WEIGHTS}, a folder that holds it or {CONFIG}, or a preset "
-            f"whose weights were converted ({', '.join(PRESETS)})"
+            f"no weights at {path}: give a file such as {RUN_WEIGHTS}, a folder that holds it or {CONFIG}, a preset "
+            f"whose weights were converted ({', '.join(PRESETS)}), or a name on the hub (OWNER/NAME)"
         )
-    config = override(_config_in(file), overrides)
-    return build(ContextClusterNet, config, _tensors(file), ContextClusterNet.weights_info)
+    config, info = _header_of(file)
+    return build(ContextClusterNet, override(config, overrides), _tensors(file), info)
 
 
-def _config_in(file: Path) -> NetworkConfig:
-    """Read the configuration in the header of a file of weights; fields that came later have their defaults."""
+def _header_of(file: Path) -> tuple[NetworkConfig, WeightsInfo]:
+    """Read what the header of a file of weights says; fields that came later have their defaults."""
     if file.suffix != ".safetensors":
         raise ValueError(
             f"{file} is no file that pointcoc wrote; an official one becomes a folder by: pointcoc convert"
         )
     try:
         with safe_open(file, framework="pt") as opened:
-            values = json.loads((opened.metadata() or {}).get("config", "null"))
+            header = {name: json.loads(value) for name, value in (opened.metadata() or {}).items()}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{file} is truncated or not a file of weights: {first_line(error)}") from error
+    values = header.get("config")
     known = {field.name for field in fields(NetworkConfig)}
     if not isinstance(values, dict) or not values.keys() <= known:
         raise ValueError(f"{file} does not say which ContextClusterNet its weights belong to; give a file of fit")
-    return NetworkConfig(**values)
+    return NetworkConfig(**values), info_from_json(header.get("weights_info", {}))
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

@@ -35,10 +35,12 @@ def save_weights(path: Path, model: nn.Module, **notes: Any) -> None:
 
     Args:
         path: file to write or to replace.
-        model: module whose state dict is written; its `config`, a dataclass, is noted if it has one.
+        model: module whose state dict is written; its `config` and `weights_info`, dataclasses, are noted if it has
+            them.
         **notes: further values for the header, anything that JSON holds.
     """
-    header = {"config": _config_of(model), **notes}
+    info = getattr(model, "weights_info", None)
+    header = {"config": _config_of(model), **({} if info is None else {"weights_info": asdict(info)}), **notes}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={name: json.dumps(value) for name, value in header.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pointcoc.models.network import ContextClusterNet
+from pointcoc.models import ContextClusterNet, open_network
 from pointcoc.viz.inputs import is_cloud_file
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -31,12 +31,13 @@ class Networks:
     """The network for each file: that of a folder or of the hub, or without one the shipped network of its kind.
 
     Args:
-        weights: folder that save_pretrained or `pointcoc convert` wrote, or a name on the hub; None for the shipped.
+        weights: what `open_network` takes: the folder of a run, one that save_pretrained or `pointcoc convert` wrote, a
+            name on the hub; None for the shipped.
     """
 
     def __init__(self, weights: str | Path | None = None):
         self.weights = weights
-        self._given = None if weights is None else ContextClusterNet.from_pretrained(str(weights)).float()
+        self._given = None if weights is None else open_network(weights).float()
         self._shipped: dict[str, ContextClusterNet] = {}
 
     def of(self, path: str | Path) -> ContextClusterNet:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from pointcoc import ContextClusterNet
 from pointcoc.models import copy_stages, open_network, with_stages_of
+from pointcoc.models.card import ImageTransform, WeightsInfo
 from pointcoc.models.presets import preset
 from pointcoc.train import save_weights
 
@@ -107,6 +108,7 @@ def test_a_configuration_takes_the_stages_of_another_one() -> None:
 
 def test_a_network_opens_from_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = image_net()
+    net.weights_info = WeightsInfo(license="mit", transform=ImageTransform(input_size=(32, 32)))
     save_weights(tmp_path / "run" / "best.safetensors", net, epoch=1)
     net.save_pretrained(tmp_path / "folder")
     ContextClusterNet.from_preset("coc_nano").save_pretrained(tmp_path / "home" / "coc_nano")
@@ -114,6 +116,7 @@ def test_a_network_opens_from_what_was_written(tmp_path: Path, monkeypatch: pyte
     for source in ("run", "run/best.safetensors", "folder"):
         opened = open_network(tmp_path / source, drop_path=0.2)
         assert opened.config == net.config.replace(drop_path=0.2)
+        assert opened.weights_info == net.weights_info
         assert not opened.training
         assert all(torch.equal(value, opened.state_dict()[name]) for name, value in net.state_dict().items())
     assert open_network("coc_nano").config == preset("coc_nano")
