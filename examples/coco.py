@@ -2,6 +2,7 @@
 
     python examples/coco.py --images coco/train2017 --annotations coco/annotations/instances_train2017.json \
         --val-images coco/val2017 --val-annotations coco/annotations/instances_val2017.json
+    python examples/coco.py --images PATH --annotations FILE --image-ids 8193 57345    # a few images, by heart
 
 The recipe is the 1x schedule of the paper: 12 epochs, AdamW, learning rate 2e-4, weight decay 1e-4 (of the matrices;
 there norms and biases have it too), 500 updates of warm-up, a tenth of the rate after epochs 8 and 11, short side 800
@@ -40,6 +41,8 @@ class DetectionSettings(DenseSettings):
     """Folder of the images that the network is measured on; those of training if not given."""
     val_annotations: Path | None = None
     """Annotations of `val_images`."""
+    image_ids: tuple[int, ...] = ()
+    """Numbers of the training images in their annotations; all if not given."""
     num_classes: int = 91
     """One more than the highest category id."""
     backbone: str = "coc_small"
@@ -84,11 +87,7 @@ class DetectionSettings(DenseSettings):
 def main(settings: DetectionSettings) -> dict[str, float]:
     """Train, then measure, or measure alone."""
     torch.manual_seed(settings.seed)
-    val = CocoImages(
-        settings.val_images or settings.images,
-        settings.val_annotations or settings.annotations,
-        num_classes=settings.num_classes,
-    )
+    val = open_images(settings, is_training=settings.val_images is None)
     loader = make_test_loader(val, settings, collate_fn=collate_images, batch_size=1)
     model = mask_rcnn(
         settings.backbone,
@@ -103,13 +102,19 @@ def main(settings: DetectionSettings) -> dict[str, float]:
     task = DetectionTask(val.coco, notes={"classes": classes})  # pointcoc predict reads them
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    train = copy.copy(val)
-    if settings.val_images is not None:
-        train = CocoImages(settings.images, settings.annotations, num_classes=settings.num_classes)
+    train = copy.copy(val) if settings.val_images is None else open_images(settings, is_training=True)
     train.transform = MirrorObjects() if settings.mirror else None
     say(f"{settings.backbone}: {len(train)} training images, {len(val)} to measure")
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_images), None, settings, task=task)
     return finish(model, loader, result, settings, task)
+
+
+def open_images(settings: DetectionSettings, is_training: bool) -> CocoImages:
+    """Open the images that are trained on, or those that are measured."""
+    if is_training or settings.val_images is None or settings.val_annotations is None:
+        ids = settings.image_ids or None
+        return CocoImages(settings.images, settings.annotations, num_classes=settings.num_classes, ids=ids)
+    return CocoImages(settings.val_images, settings.val_annotations, num_classes=settings.num_classes)
 
 
 # The paths below are parts of the command line that names them, which replaces them.

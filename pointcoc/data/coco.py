@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,23 @@ class CocoImages(Dataset):
         annotations: a file such as instances_train2017.json.
         num_classes: one more than the highest category id: 91 for COCO.
         transform: changes image and target, such as `MirrorObjects()`.
+        ids: numbers of the images to read, in this order; all of the file by default.
 
     Raises:
         FileNotFoundError: if the folder or the file is missing.
-        ValueError: if the file holds no COCO annotations or a category id outside the classes; when an item is read
-            whose image or mask has another size than the file says of the image.
+        ValueError: if the file holds no COCO annotations, not all of `ids`, or a category id outside the classes; when
+            an item is read whose image or mask has another size than the file says of the image.
         ImportError: if pycocotools is not installed.
     """
 
     def __init__(
-        self, images: str | Path, annotations: str | Path, *, num_classes: int = 91, transform: Transform | None = None
+        self,
+        images: str | Path,
+        annotations: str | Path,
+        *,
+        num_classes: int = 91,
+        transform: Transform | None = None,
+        ids: Sequence[int] | None = None,
     ):
         check_count("num_classes", num_classes, 2)
         self.folder = check_folder("images", images)
@@ -49,7 +56,9 @@ class CocoImages(Dataset):
         self.num_classes = num_classes
         self.transform = transform
         _check_categories(self.coco.dataset, num_classes, Path(annotations))
-        self.ids: list[int] = sorted(self.coco.imgs)
+        self.ids: list[int] = sorted(self.coco.imgs) if ids is None else list(ids)
+        if missing := [number for number in self.ids if number not in self.coco.imgs]:
+            raise ValueError(f"ids must be numbers of images in {annotations}, got {missing[0]}")
 
     def __len__(self) -> int:
         return len(self.ids)

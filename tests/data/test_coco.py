@@ -74,6 +74,14 @@ def test_images_of_all_kinds_have_three_channels(tmp_path: Path, mode: str) -> N
     assert torch.equal(image, torch.ones(3, 8, 10))
 
 
+def test_some_images_by_their_numbers(tmp_path: Path) -> None:
+    place = write(tmp_path, [annotation(1, POLYGON)])
+    data = CocoImages(*place, ids=(2, 1))
+    assert [int(data[row][1]["image_id"]) for row in range(len(data))] == [2, 1]
+    with pytest.raises(ValueError, match=r"ids must be numbers of images in .*a.json, got 3"):
+        CocoImages(*place, ids=(1, 3))
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     place = write(tmp_path, [annotation(1, POLYGON, category_id=91), annotation(2, POLYGON, category_id=0)])
     with pytest.raises(ValueError, match=r"must hold category ids 1 to 90, got 0, 91"):

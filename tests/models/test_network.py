@@ -6,6 +6,7 @@ import pytest
 import torch
 from order_one import order_one_network
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torch_geometric.data import Data
 
 from pointcoc import PRESETS, ContextClusterNet, PointSet, concat, image_to_points
@@ -150,6 +151,16 @@ def test_names_of_the_state_dict() -> None:
         "head.weight": (10, 192),
     }
     assert {name: tuple(state[name].shape) for name in expected} == expected
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_operations_are_counted_without_memory(dense: bool) -> None:
+    """On the device meta, as tools that count operations do."""
+    with torch.device("meta"):
+        net = ContextClusterNet.from_preset("coc_nano", dense=dense)
+        with FlopCounterMode(display=False) as counter:
+            assert net(torch.empty(1, 3, 32, 32)).shape == (1, 10)
+    assert counter.get_total_flops() > 1e6
 
 
 # ---------------------------------------------------------------------------------------------------------------------
