@@ -81,7 +81,10 @@ def test_animate(capsys, files: Path) -> None:
         ),
         (["explore", "text.png", "--out", "p.html"], "text.png is not an image that can be read"),
         (["explore", "empty.npy", "--out", "p.html"], "empty.npy is a cloud with 0 points"),
-        (["explore", "a.png", "--weights", "nowhere", "--out", "p.html"], "nowhere is neither a folder nor could"),
+        (
+            ["explore", "a.png", "--weights", "nowhere", "--out", "p.html"],
+            "no weights at nowhere: give a file such as best.safetensors",
+        ),
         (["visualize", "a.png", "more/a.png", "--out", "o"], "pictures are named like their inputs; a is there twice"),
         (
             ["visualize", "a.png", "--stage", "4", "--out", "o"],

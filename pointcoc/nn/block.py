@@ -12,6 +12,7 @@ from pointcoc.nn.folded import after_norm, are_plain, before_scale
 from pointcoc.nn.mlp import Mlp, mlp
 from pointcoc.nn.norm import SetNorm, normalize
 from pointcoc.ops import Assignment, ClusterOptions
+from pointcoc.ops.equations import autocast_device
 
 
 class ClusterBlock(nn.Module):
@@ -82,8 +83,6 @@ def _is_own(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 def _is_float16(x: Tensor) -> bool:
     """Whether products run in float16, where weights times a small scale would vanish."""
-    device = x.device.type
-    if not torch.amp.is_autocast_available(device):  # torch refuses to say more of such devices, meta among them
-        return x.dtype == torch.float16
+    device = autocast_device(x)
     is_autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
     return is_autocast or x.dtype == torch.float16

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pointcoc.geometry.proposals import Proposals
-from pointcoc.ops.equations import EPS, Assignment, exact, unit
+from pointcoc.ops.equations import EPS, Assignment, autocast_device, exact, unit
 from pointcoc.ops.inference_linear import inference_linear
 from pointcoc.ops.options import ClusterOptions
 
@@ -64,7 +64,7 @@ def center_side(
         Shape (R, n, C), and the `Assignment` with shape (R, h, n).
     """
     point = exact(x)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_device(x), enabled=False):
         center = proposals.mean.to(point.dtype) @ point  # (R, m, C)
     weight, belongs, assignment = _assign(x, point, center, proposals.exists, weights, heads)
     total = 1 + (weight if normalizer == "similarity" else belongs.to(weight.dtype)).sum(-1)
@@ -84,7 +84,7 @@ def _assign(
     f_weight, f_bias = weights.fv_weight.chunk(2)[0], weights.fv_bias.chunk(2)[0]
     f = inference_linear(x, f_weight, f_bias).unflatten(-1, (heads, -1))
     length = torch.linalg.vector_norm(f, dim=-1, dtype=point.dtype).mT  # (R, h, n)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_device(x), enabled=False):
         alpha, beta = weights.alpha.to(point.dtype), weights.beta.to(point.dtype)
         key, shift = _keys(center, f_weight.to(point.dtype), f_bias.to(point.dtype), alpha, heads)
         score = torch.baddbmm(shift[..., None], key, point.mT).unflatten(1, (heads, -1))

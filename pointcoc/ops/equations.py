@@ -31,6 +31,11 @@ def exact(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def autocast_device(x: Tensor) -> str:
+    """Return the type of a tensor's device as `torch.autocast` wants it: torch knows none for some, meta among them."""
+    return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
+
+
 def unit(x: Tensor) -> Tensor:
     """Scale vectors (..., d) to length one; lengths below 1e-12 count as 1e-12."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPS)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pointcoc.geometry.proposals import Proposals
 from pointcoc.geometry.regions import Regions, UniformRegions
-from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, exact, score, weights
+from pointcoc.ops.equations import Assignment, aggregate, assign, autocast_device, dispatch, exact, score, weights
 from pointcoc.ops.options import ClusterOptions
 
 SCORE_BYTES = {"cpu": 16 << 20}  # at once; beyond a cache nothing is gained
@@ -52,7 +52,7 @@ def _cluster(given: Given, alpha: Tensor, beta: Tensor, options: ClusterOptions)
     alpha, beta = alpha.to(f.dtype), beta.to(f.dtype)
     mean, exists = proposals.mean, proposals.exists
     mean, exists = (mean, exists) if mean.ndim == 2 else (mean[:, None], None if exists is None else exists[:, None])
-    with torch.autocast(f.device.type, enabled=False):  # similarities are float32 or better
+    with torch.autocast(autocast_device(f), enabled=False):  # similarities are float32 or better
         center_f = mean @ f
         for step in range(options.iterations):
             scores = score(center_f, f, alpha, beta, exists)

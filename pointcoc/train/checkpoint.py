@@ -36,11 +36,10 @@ def save_weights(path: Path, model: nn.Module, **notes: Any) -> None:
     Args:
         path: file to write or to replace.
         model: module whose state dict is written; its `config` and `weights_info`, dataclasses, are noted if it has
-            them.
+            them and, of the second, if anything is stated.
         **notes: further values for the header, anything that JSON holds.
     """
-    info = getattr(model, "weights_info", None)
-    header = {"config": _config_of(model), **({} if info is None else {"weights_info": asdict(info)}), **notes}
+    header = {"config": _config_of(model), **_info_of(model), **notes}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={name: json.dumps(value) for name, value in header.items()})
@@ -219,6 +218,12 @@ def _config_of(model: nn.Module) -> dict[str, Any] | None:
     if not is_dataclass(config) or isinstance(config, type):
         return None
     return json.loads(json.dumps(asdict(config)))
+
+
+def _info_of(model: nn.Module) -> dict[str, Any]:
+    info = getattr(model, "weights_info", None)
+    stated = {} if info is None else asdict(info)
+    return {"weights_info": stated} if any(stated.values()) else {}
 
 
 def _defaults_of(model: nn.Module) -> dict[str, Any]:
