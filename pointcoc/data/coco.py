@@ -17,8 +17,6 @@ from torch.utils.data import Dataset
 from pointcoc.data.checks import check_count, check_folder, import_train_extra
 from pointcoc.data.mask_folder import read_image
 
-Transform = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
-
 
 class CocoImages(Dataset):
     """Images of a COCO annotation file with the targets that Mask R-CNN is trained on.
@@ -47,7 +45,7 @@ class CocoImages(Dataset):
         annotations: str | Path,
         *,
         num_classes: int = 91,
-        transform: Transform | None = None,
+        transform: Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]] | None = None,
         ids: Sequence[int] | None = None,
     ):
         check_count("num_classes", num_classes, 2)
