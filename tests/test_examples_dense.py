@@ -142,6 +142,8 @@ def test_parts_smoke_on_sampled_objects_and_its_weights_predict(
 def test_parts_from_files_take_the_recipe_of_shapenetpart(tmp_path: Path) -> None:
     module = example("shapenetpart")
     assert module.default_settings(["--data", "x"]).num_points == 2048
+    with pytest.raises(ValueError, match="jitter must be at least 0, got inf"):
+        module.PartSettings(jitter=float("inf"))
     (tmp_path / "all_object_categories.txt").write_text("Bag\t01\n")
     (tmp_path / "object2setofoids.json").write_text('{"01": [0, 1]}')
     for split in ("train", "val", "test"):

@@ -1,5 +1,6 @@
 """What the recipes of dense prediction (boxes, pixels, points) share, around `fit`."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeVar
@@ -79,7 +80,7 @@ def check_positive(settings: object, *names: str) -> None:
 
 
 def check_not_negative(settings: object, *names: str) -> None:
-    """Raise ValueError, with name and value, unless fields of settings are 0 or more."""
+    """Raise ValueError, with name and value, unless fields of settings are 0 or more, and finite."""
     for name in names:
-        if not getattr(settings, name) >= 0:
+        if not 0 <= getattr(settings, name) < math.inf:
             raise ValueError(f"{name} must be at least 0, got {getattr(settings, name)}")
