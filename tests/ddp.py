@@ -62,8 +62,8 @@ def terminate_at(net: torch.nn.Module, stop_at: int) -> None:
 def main(processes: int, out: Path, fields: dict) -> None:
     """Do one run.
 
-    Once in hundreds of runs with shards on a CPU, a process has died of a corrupted heap in torch's collectives over
-    gloo. A run in shards that a signal ended (and not an error of ours) therefore has a second chance, and says so.
+    Once, and not again in some 50 further runs with shards on a CPU, a process died of a corrupted heap in torch's
+    collectives over gloo. A run in shards that a signal ended (not an error of ours) has a second chance, and says so.
     """
     codes = run(processes, out, fields)
     if fields.get("fsdp") and min(codes) < 0:
