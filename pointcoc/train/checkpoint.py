@@ -43,6 +43,7 @@ def save_weights(path: Path, model: nn.Module, **notes: Any) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={name: json.dumps(value) for name, value in header.items()})
+        _sort_metadata(temporary)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
@@ -210,6 +211,18 @@ def discard(path: Path) -> None:
     remove(temporary)
     os.replace(path, temporary)
     remove(temporary)
+
+
+def _sort_metadata(file: Path) -> None:
+    """Put the metadata of a safetensors file in order: every call writes another one, so bytes would differ."""
+    with file.open("r+b") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # always, as the two libraries write JSON now; the offsets of the tensors count on it
+            opened.seek(8)
+            opened.write(text.ljust(size))
 
 
 def _config_of(model: nn.Module) -> dict[str, Any] | None:

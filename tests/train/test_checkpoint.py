@@ -22,6 +22,14 @@ def test_weights_and_notes_come_back(tiny, tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["best.safetensors"]
 
 
+def test_the_same_weights_and_notes_are_the_same_bytes(tiny, tmp_path: Path) -> None:
+    notes = {"ä": 'a "word"', "epoch": 3, "val": {"accuracy": 0.5}, "classes": {"1": "a\nb"}}
+    for number in range(16):  # safetensors puts four notes in one of 24 orders
+        save_weights(tmp_path / f"{number}.safetensors", tiny(), **notes)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    assert load_weights(tiny(), tmp_path / "0.safetensors").items() >= notes.items()
+
+
 def test_weights_of_another_config_are_refused_whole(tiny, tmp_path: Path) -> None:
     save_weights(tmp_path / "best.safetensors", tiny(num_classes=5, width=4))
     model = tiny()
