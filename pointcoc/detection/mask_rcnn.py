@@ -53,6 +53,7 @@ class TrueSizeMaskRCNN(MaskRCNN):
         min_size: short side that images are resized to, in pixels.
         max_size: longest side allowed; it wins over `min_size`.
         box_score_thresh: lowest score of a box that is returned.
+        box_batch_size_per_image: proposals per image that train boxes and masks, a quarter of them on objects.
 
     Shapes:
         Input: a list of images (3, H, W) in [0, 1] of any sizes; in training also their targets: dicts with boxes
@@ -68,6 +69,7 @@ class TrueSizeMaskRCNN(MaskRCNN):
         min_size: int = 800,
         max_size: int = 1333,
         box_score_thresh: float = 0.05,
+        box_batch_size_per_image: int = 512,
     ):
         super().__init__(
             TrueSizePyramid(backbone),
@@ -75,6 +77,7 @@ class TrueSizeMaskRCNN(MaskRCNN):
             min_size=min_size,
             max_size=max_size,
             box_score_thresh=box_score_thresh,
+            box_batch_size_per_image=box_batch_size_per_image,
             size_divisible=SIZE_DIVISIBLE,
         )
         self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
@@ -120,6 +123,7 @@ def mask_rcnn(
     min_size: int = 800,
     max_size: int = 1333,
     box_score_thresh: float = 0.05,
+    box_batch_size_per_image: int = 512,
 ) -> MaskRCNN:
     """Make a Mask R-CNN.
 
@@ -131,6 +135,8 @@ def mask_rcnn(
         min_size: short side that images are resized to, in pixels.
         max_size: longest side allowed; it wins over `min_size`.
         box_score_thresh: lowest score of a box that is returned.
+        box_batch_size_per_image: proposals per image that train boxes and masks, a quarter of them on objects; fewer
+            train faster.
 
     Returns:
         `TrueSizeMaskRCNN`; for a ResNet torchvision's own MaskRCNN, as torchvision makes it.
@@ -139,14 +145,17 @@ def mask_rcnn(
         ValueError: if a name is unknown or a value is not allowed.
         FileNotFoundError: if `pretrained` finds no converted weights of a preset.
     """
+    if box_batch_size_per_image < 1:
+        raise ValueError(f"box_batch_size_per_image must be positive, got {box_batch_size_per_image}")
     if num_classes < 2:
         raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
     sizes = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
+    training = {"box_batch_size_per_image": box_batch_size_per_image}
     if not isinstance(backbone, str):
         if centers is not None or pretrained:
             raise ValueError("centers and pretrained make a backbone from a name: leave them out for a module")
-        return TrueSizeMaskRCNN(backbone, num_classes, **sizes)  # type: ignore[arg-type]
-    model = _named(backbone, num_classes, centers, pretrained, sizes)
+        return TrueSizeMaskRCNN(backbone, num_classes, **sizes, **training)  # type: ignore[arg-type]
+    model = _named(backbone, num_classes, centers, pretrained, sizes | training)
     # torchvision's class has no such field; `save_weights` looks for it.
     model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)  # type: ignore
     return model

@@ -91,6 +91,15 @@ def test_resnets_are_those_of_torchvision() -> None:
     assert len(model([torch.rand(3, 64, 70)])) == 1
 
 
+@pytest.mark.parametrize("rois", [8, 32])
+def test_as_many_proposals_train_as_are_asked_for(rois: int) -> None:
+    image = torch.rand(3, 64, 64)
+    target = square(image, (8, 8, 40, 40))
+    for model in (narrow(box_batch_size_per_image=rois), mask_rcnn("resnet18", box_batch_size_per_image=rois)):
+        proposals, *_ = model.roi_heads.select_training_samples([torch.rand(500, 4) * 30], [target])
+        assert len(proposals[0]) == rois
+
+
 def test_errors() -> None:
     model = narrow()
     with pytest.raises(ValueError, match=r"unknown backbone 'coc_smal'; choose from coc_tiny, .*resnet18"):
@@ -99,6 +108,8 @@ def test_errors() -> None:
         mask_rcnn("resnet18", centers=5)
     with pytest.raises(ValueError, match="at least 2, got 1"):
         mask_rcnn("coc_small", num_classes=1)
+    with pytest.raises(ValueError, match="box_batch_size_per_image must be positive, got 0"):
+        mask_rcnn("coc_small", box_batch_size_per_image=0)
     with pytest.raises(ValueError, match="leave them out for a module"):
         mask_rcnn(model.backbone.backbone, centers=5)
     image = torch.rand(3, 64, 64)
