@@ -64,8 +64,9 @@ def fit(
 
     The best epoch has the highest accuracy (of another task: its `headline`) on `val_loader`, then the lowest loss;
     without `val_loader` it is the last.
-    `settings.out` receives metrics.jsonl, best.safetensors, a picture of the curves and, after every epoch and every
-    `settings.save_every` updates, a checkpoint that `settings.resume` continues from.
+    `settings.out` receives metrics.jsonl, best.safetensors, a picture of the curves and, after every
+    `settings.save_epochs` epochs and every `settings.save_every` updates, a checkpoint that `settings.resume` continues
+    from.
 
     A run that was killed and is resumed, at the start of an epoch or within, ends with the bits of a run that was never
     stopped: on the same device, with the same number of threads and processes, wherever the backward is deterministic;
@@ -191,7 +192,8 @@ def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch |
     report.write("train", run.epochs, {**train, "seconds": run.count_seconds()})
     if val is not None:
         report.write("val", run.epochs, {"update": run.update, **val, "is_best": is_best})
-    run.save()
+    if run.is_epoch_save_due:
+        run.save()
     progress.epoch(run.epochs, train, val, is_best, run.left)
     if on_epoch is not None and run.is_main:
         _call(on_epoch, kept, run.epochs)
@@ -279,7 +281,9 @@ def _readable(batch: Batch) -> Any:
 
 
 def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
-    """Write best.safetensors if this epoch is the best so far, or if nothing is there to choose by."""
+    """Write best.safetensors if this epoch is the best so far, or with each checkpoint if nothing tells the best."""
+    if val is None and not run.is_epoch_save_due:
+        return False
     rank = rank_of(val, run.task.headline)
     # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
     is_again = rank == run.best and run.epochs == run.best_epoch

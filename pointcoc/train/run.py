@@ -169,6 +169,11 @@ class Run:
         """Whether `save_every` asks for a checkpoint now."""
         return self.settings.save_every > 0 and self.update % self.settings.save_every == 0
 
+    @property
+    def is_epoch_save_due(self) -> bool:
+        """Whether the epoch that has just ended is one whose checkpoint is written."""
+        return self.is_done or self.epochs % self.settings.save_epochs == 0
+
     def next_epoch(self) -> None:
         """Count an epoch and begin its scores anew; one that the run ended within may go on if the run gets longer."""
         if self.is_trained and self.position < len(self.train):

@@ -18,6 +18,7 @@ FREE_ON_RESUME = (
         "cooldown_epochs",
         "log_every",
         "save_every",
+        "save_epochs",
         "keep",
         "max_bad",
         "out",

@@ -89,7 +89,10 @@ class Settings:
     """Trackers that receive what metrics.jsonl receives, by their names in accelerate (tensorboard, wandb, ...); auto
     for tensorboard where it is installed, none for none."""
     save_every: int = 0
-    """Updates between two checkpoints, besides the one after each epoch; 0 for no others."""
+    """Updates between two checkpoints, besides those after epochs; 0 for no others."""
+    save_epochs: int = 1
+    """Epochs between two checkpoints, and two files of the weights where no validation chooses them; more than one saves
+    time where epochs are short. The last epoch is always saved."""
     keep: int = 2
     """Checkpoints that are kept, the newest ones."""
     max_bad: int = 0
@@ -201,6 +204,7 @@ _RULES: dict[str, _Rule] = {
     "workers": _at_least(0),
     "log_every": _at_least(1),
     "save_every": _at_least(0),
+    "save_epochs": _at_least(1),
     "keep": _at_least(1),
     "max_bad": _at_least(0),
     "resume": (lambda value: value in ("no", "auto", "must"), "'no', 'auto' or 'must'"),

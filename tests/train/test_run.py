@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,22 @@ def test_an_overflow_leaves_the_weights_and_halves_the_scale(tiny, train_loader,
 def test_the_last_checkpoints_are_kept(tiny, train_loader, val_loader, settings) -> None:
     fit(tiny(), train_loader, val_loader, settings(save_every=2, keep=3))
     assert names(settings().out) == ["epoch-0002", "epoch-0002-update-00008", "epoch-0003"]
+
+
+@pytest.mark.parametrize("is_validated", [False, True])
+def test_checkpoints_may_be_some_epochs_apart(tiny, train_loader, val_loader, settings, tmp_path, is_validated) -> None:
+    each, apart, val = tiny(), tiny(), val_loader if is_validated else None
+    fit(each, train_loader, val, settings(epochs=5, keep=9, out=tmp_path / "each"))
+    run = settings(epochs=5, keep=9, save_epochs=2)
+    result = fit(apart, train_loader, val, run)
+    assert names(run.out) == ["epoch-0002", "epoch-0004", "epoch-0005"]
+    assert same_weights(each, apart)
+    if not is_validated:
+        assert result.best_epoch == 5
+    shutil.rmtree(run.out / "epoch-0005")  # as a kill in the fifth epoch leaves it, after a best file of the fourth
+    again = tiny()
+    assert fit(again, train_loader, val, replace(run, resume="must")).best_epoch == result.best_epoch
+    assert same_weights(each, again)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

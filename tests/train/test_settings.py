@@ -34,6 +34,7 @@ from pointcoc.train import Settings
         ("accumulate", 0, "accumulate must be at least 1, got 0"),
         ("accumulate", 5, r"batch_size must be a multiple of accumulate \(5\).* got 64"),
         ("save_every", -1, "save_every must be at least 0, got -1"),
+        ("save_epochs", 0, "save_epochs must be at least 1, got 0"),
         ("keep", 0, "keep must be at least 1, got 0"),
         ("max_bad", -1, "max_bad must be at least 0, got -1"),
         ("resume", True, "resume must be 'no', 'auto' or 'must', got True"),
