@@ -336,7 +336,6 @@ def open_shards(settings: ImageSettings, split: str, is_training: bool = False) 
         split,
         train_transform(settings) if is_training else plain_transform(settings),
         is_training=is_training,
-        batch_size=settings.batch_size,
         seed=settings.seed,
         image_key=settings.image_key or None,
         label_key=settings.label_key or None,

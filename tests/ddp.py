@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from ddp_kinds import make
-from torch.utils.data import DataLoader
 
 from pointcoc.train import Settings, Stopped, fit
 
@@ -35,16 +34,15 @@ def train(process: int, processes: int, port: int, out: Path, fields: dict) -> N
         os.environ.update(ACCELERATE_USE_FSDP="true", FSDP_VERSION=str(version))
         os.environ.update(FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP")
     torch.manual_seed(process)  # the first weights are those of the first process all the same
-    net, data, task, collate_fn = make(fields.pop("kind", "images"))
+    kind = make(fields.pop("kind", "images"))
     stop_at = fields.pop("stop_at", 0)
     if process == processes - 1:
-        terminate_at(net, stop_at)
+        terminate_at(kind.model, stop_at)
     settings = replace(
         Settings(epochs=2, warmup_epochs=1, batch_size=8, log_every=1, trackers=("none",), out=out), **fields
     )
-    learn, measure = (DataLoader(data, batch_size=size, shuffle=True, collate_fn=collate_fn) for size in (8, 7))
     try:
-        fit(net, learn, measure, settings, task=task)
+        fit(kind.model, *kind.loaders(settings), settings, task=kind.task)
     except Stopped as stop:
         print(stop, flush=True)
     if processes > 1:

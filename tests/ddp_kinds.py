@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
+from torchvision.transforms.functional import to_tensor
 
 from pointcoc import ContextClusterNet
-from pointcoc.data import IGNORE, collate_parts
+from pointcoc.data import IGNORE, ShardImages, collate_parts
 from pointcoc.detection.task import DetectionTask, collate_images
 from pointcoc.pointset import PointSet
 from pointcoc.segmentation.tasks import PartTask, PixelTask
-from pointcoc.train import Task
+from pointcoc.train import Settings, Task, make_stream_loader
 
 PARTS = ((0, 1), (2, 3, 4))
 BOX = torch.tensor([[4.0, 3.0, 12.0, 13.0]]).double()
@@ -25,9 +26,28 @@ BOX = torch.tensor([[4.0, 3.0, 12.0, 13.0]]).double()
 
 class Kind(NamedTuple):
     model: nn.Module
-    data: Dataset
+    data: Dataset | None  # None: the tar shards in the folder shards
     task: Task | None
     collate_fn: Callable | None
+
+    def loaders(self, settings: Settings) -> tuple[DataLoader, DataLoader]:
+        """Make what is trained on, and what is measured."""
+        if self.data is None:
+            learn = ShardImages("shards", "train", noisy_color, is_training=True)
+            return make_stream_loader(learn, settings), make_stream_loader(
+                ShardImages("shards", "val", color), settings
+            )
+        options = {"shuffle": True, "collate_fn": self.collate_fn}
+        return DataLoader(self.data, settings.batch_size, **options), DataLoader(self.data, 7, **options)
+
+
+def color(image: Any) -> Tensor:
+    """The gray values of an image, in float64 and larger."""
+    return to_tensor(image).double().repeat(1, 4, 4)[:, :16, :16]
+
+
+def noisy_color(image: Any) -> Tensor:
+    return color(image) + 0.1 * torch.randn(3, 16, 16).double()
 
 
 class Images(Dataset):
@@ -109,9 +129,10 @@ def annotations() -> Any:
 
 def make(kind: str) -> Kind:
     """Make what one run trains; torch's generator draws the weights."""
-    if kind == "images":
-        net = ContextClusterNet.from_preset("coc_nano", num_classes=2, layer_scale=1.0)
-        return Kind(net.double(), Images(), None, None)
+    if kind in ("images", "shards"):
+        data, num_classes = (Images(), 2) if kind == "images" else (None, 3)
+        net = ContextClusterNet.from_preset("coc_nano", num_classes=num_classes, layer_scale=1.0)
+        return Kind(net.double(), data, None, None)
     if kind == "masks":
         layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
         return Kind(layers.double(), Masks(), PixelTask(2), None)

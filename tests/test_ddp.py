@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ddp_kinds import make
+from image_sources import write_shards
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from pointcoc.train import Settings, evaluate, load_weights
 from pointcoc.train.checkpoint import read_state
 
 SCRIPT = Path(__file__).with_name("ddp.py")
@@ -90,3 +93,26 @@ def test_two_processes_equal_one_in_dense_prediction(kind: str, tmp_path: Path) 
         for found, wanted in zip(scores(tmp_path / name), scores(tmp_path / "one"), strict=True):
             assert len(wanted) >= 2
             assert found == pytest.approx(wanted, rel=0, abs=1e-6)  # losses are measured in float32
+
+
+def test_processes_share_tar_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each trains on shards of its own; what they measure is joined, though one has fewer images; a stop is no end."""
+    write_shards(tmp_path / "shards", (8, 8, 8, 8))
+    write_shards(tmp_path / "shards", (7, 5, 3), "val")
+    two = {"kind": "shards", "processes": 2, "epochs": 3, "ema": 0.9}
+    said = run(
+        [
+            {**two, "out": "whole"},
+            {**two, "out": "stopped", "stop_at": 6, "resume": "auto"},
+            {**two, "out": "stopped", "resume": "auto"},
+        ],
+        tmp_path,
+    )
+    assert said.count("stopped by SIGTERM, saved stopped/epoch-0001; ") == 2  # the second epoch begins anew
+    assert len(losses(tmp_path / "whole")) == 12
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    assert len({(tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "stopped")}) == 1
+    kind = make("shards")
+    measured = load_weights(kind.model, tmp_path / "whole" / "best.safetensors")["val"]
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(kind.model, kind.loaders(Settings())[1]) == pytest.approx(measured, rel=0, abs=1e-6)

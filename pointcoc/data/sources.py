@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pointcoc.data.checks import check_folder, import_extra, import_train_extra
+
+T = TypeVar("T")
 
 
 class HubImages(Dataset):
@@ -89,8 +91,8 @@ class ShardImages(IterableDataset):
 
     Shards hold files KEY.jpg (or png, webp) and KEY.cls, the number of the class. A training split is shuffled, shards
     and images, and has `num_samples` items an epoch, rounded up to whole batches of every worker; the order of an epoch
-    follows from `set_epoch` and the random state when it begins. Each worker reads whole shards. While training, timm
-    leaves out what cannot be read, with a warning.
+    follows from `set_epoch` and the random state when it begins. Each worker of each process reads whole shards. While
+    training, timm leaves out what cannot be read, with a warning.
 
     Args:
         folder: folder of the shards, with timm's _info.json if `split` is a name in it.
@@ -101,12 +103,15 @@ class ShardImages(IterableDataset):
         seed: seed of the order of the shards.
         image_key: endings of the images, separated by semicolons; None for jpg, png and webp.
         label_key: field of KEY.json that holds the class; None reads KEY.cls.
-        limit: images of an epoch at most, for a run of seconds.
+        limit: images of an epoch over all processes, rounded up as above; for a run of seconds.
+
+    Attributes:
+        processes: processes that share the shards, see `set_loader`; 1 to begin with.
 
     Raises:
         ImportError: if the package webdataset is not installed.
         FileNotFoundError: if the folder or a shard is missing.
-        ValueError: if the split is unknown or does not tell its number of images, or there are more workers than
+        ValueError: if the split is unknown or does not tell its number of images, or there are more readers than
             shards to train on; when a split to measure on gives fewer images than _info.json says.
     """
 
@@ -140,28 +145,38 @@ class ShardImages(IterableDataset):
         self.transform = transform
         self.is_training = is_training
         self._split, self._limit = split, limit
-        self._workers = 1
+        self.set_loader()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the shards; before the pass begins."""
         self._reader.set_epoch(epoch)
 
-    def set_workers(self, workers: int) -> None:
-        """Say how many workers the loader has, 0 for none: the length depends on it.
+    def set_loader(self, workers: int = 0, process: int = 0, processes: int = 1, batch_size: int | None = None) -> None:
+        """Say who reads: the length depends on it, and each process, and in it each worker, has shards of its own.
+
+        To train, all processes have equally many batches, and shards that come up again where that is needed; to
+        measure, each image is read once, so that a process may have fewer than another, or none.
+
+        Args:
+            workers: workers of the loader of each process, 0 for none.
+            process: number of this process, from 0.
+            processes: number of processes.
+            batch_size: images of a batch of the loader of each process; as it is if not given.
 
         Raises:
             ValueError: if some would have no shard to train on.
         """
-        self._workers = max(1, workers)
-        if self.is_training and self._workers > len(self._shards):
-            raise ValueError(
-                f"workers must be at most {len(self._shards)}, the shards of {self._split!r} in {self._folder}, got "
-                f"{workers}"
-            )
-        self._reader.set_loader_cfg(num_workers=workers)
+        self._workers, self._process, self.processes = max(1, workers), process, processes
+        if self.is_training:
+            self._check_readers(workers)
+        self._reader.batch_size = self._reader.batch_size if batch_size is None else batch_size
+        # timm's own way to measure with several processes repeats some images and leaves out others.
+        shared = (process, processes) if self.is_training else (0, 1)
+        self._reader.dist_rank, self._reader.dist_num_replicas = shared
+        self._reader.set_loader_cfg(num_workers=self._workers)
 
     def __len__(self) -> int:
-        """Return the images of an epoch, in whole batches of every worker; to measure, at most so many."""
+        """Return this process's images of an epoch, in whole batches of every worker; to measure, at most so many."""
         if self.is_training:
             return len(self._reader)
         batch_size = self._reader.batch_size
@@ -171,15 +186,35 @@ class ShardImages(IterableDataset):
         """Begin a pass, in a worker over its shards."""
         reader = copy.copy(self._reader)  # timm would keep the state of shuffling from pass to pass
         reader.worker_seed = int(torch.randint(2**31, ()))
+        if not self.is_training:
+            reader.split_info = copy.copy(reader.split_info)
+            reader.split_info.filenames = self._mine(reader.split_info.filenames)
         return self._items(reader)
 
     def _items(self, reader: Any) -> Iterator[tuple[Any, int]]:
+        if not reader.split_info.filenames:
+            return
+        limit = None if self._limit is None or self.is_training else -(-self._limit // self.processes)
         count = 0
-        for image, label in islice(reader, None if self.is_training else self._limit):
+        for image, label in islice(reader, limit):
             count += 1
             yield (image if self.transform is None else self.transform(image)), label
         if not self.is_training and self._limit is None:
             self._check_count(count)
+
+    def _mine(self, shards: Sequence[T]) -> tuple[T, ...]:
+        """What is this process's of a list with an entry for each shard."""
+        return tuple(shards[self._process :: self.processes])
+
+    def _check_readers(self, workers: int) -> None:
+        found = f"{self._split!r} in {self._folder} has {len(self._shards)} shards to train on"
+        if self.processes > len(self._shards):
+            raise ValueError(f"{found}, {self.processes} processes need as many")
+        if self.processes * workers > len(self._shards):
+            several = f" in each of {self.processes} processes" if self.processes > 1 else ""
+            raise ValueError(
+                f"workers{several} must be at most {len(self._shards) // self.processes}: {found}, got {workers}"
+            )
 
     def _check_shards(self) -> None:
         for shard in self._shards:
@@ -189,7 +224,7 @@ class ShardImages(IterableDataset):
     def _check_count(self, count: int) -> None:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        expected = sum(self._reader.split_info.shard_lengths[first::step])
+        expected = sum(self._mine(self._reader.split_info.shard_lengths)[first::step])
         if count < expected:
             raise ValueError(
                 f"{expected - count} of {expected} images of {self._split!r} in {self._folder} cannot be read, and a "

@@ -21,8 +21,10 @@ class Batches:
     update are dealt to the processes in turn. Neither depends on the workers, nor on where the run began.
 
     A loader of a stream (an iterable data set, or one without batches) is passed on as it is, from the start of an
-    epoch only, to one process, in one part. If its data set has `set_epoch`, that is called first; what it draws then
-    follows from (seed, epoch), for the same number of workers.
+    epoch only: a batch of it is one part of an update in one process. Several processes need a data set that deals
+    itself out to them, and says so by its attribute `processes`; all must have the same number of batches, of the same
+    sizes. If it has `set_epoch`, that is called first; what it draws then follows from (seed, epoch) and the process,
+    for the same number of workers.
 
     Args:
         loader: yields pairs (input, labels).
@@ -33,7 +35,8 @@ class Batches:
         max_bad: items that may be replaced, see `Items`.
 
     Raises:
-        ValueError: if a stream is to be split.
+        ValueError: if a stream does not deal itself out to the processes, has fewer batches than an update has parts, or
+            items of it are to be replaced.
     """
 
     def __init__(
@@ -50,16 +53,17 @@ class Batches:
         self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
         self._seed = seed
         self._processes = processes
+        self._process = process
         self._accumulate = accumulate
         if self.is_stream:
-            _check_stream(processes, accumulate, max_bad)
+            _check_stream(loader, processes, accumulate, max_bad)
             return
         self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         self._parts = _rebuilt(loader, Items(loader.dataset, seed, max_bad), self._order)
 
     def __len__(self) -> int:
         """Return the number of updates of an epoch."""
-        return len(self.loader)
+        return len(self.loader) // self._accumulate if self.is_stream else len(self.loader)
 
     def updates(self, epoch: int, first: int = 0) -> Iterator[tuple[list[Batch], int]]:
         """Yield what each update computes here, and the number of items it has over all processes.
@@ -86,14 +90,23 @@ class Batches:
         """Pass a stream on; what its workers, or without them its items, draw follows from the seed and the epoch."""
         if hasattr(self.loader.dataset, "set_epoch"):
             self.loader.dataset.set_epoch(epoch)
-        with seeded(self._seed, ORDER, epoch):
+        with seeded(self._seed, ORDER, epoch, *self._own()):
             values = iter(self.loader)
+        batches = self._read(values, epoch)
+        while len(parts := list(islice(batches, self._accumulate))) == self._accumulate:
+            yield parts, self._processes * sum(len(part.value[1]) for part in parts)
+
+    def _read(self, values: Iterator[Any], epoch: int) -> Iterator[Batch]:
         for number in count():
-            with seeded(self._seed, ITEM, epoch, number):
+            with seeded(self._seed, ITEM, epoch, number, *self._own()):
                 value = next(values, None)
             if value is None:
                 return
-            yield [Batch(value, (), ())], len(value[1])
+            yield Batch(value, (), ())
+
+    def _own(self) -> tuple[int, ...]:
+        """What tells the draws of this process from those of another."""
+        return (self._process,) if self._process else ()
 
     def mine(self) -> Iterator[Batch]:
         """Yield the batches of this process, without augmentation that differs from pass to pass: to measure."""
@@ -195,7 +208,14 @@ def _rebuilt(loader: DataLoader, items: Items, order: Sequence[Any] | Order) -> 
     )
 
 
-def _check_stream(processes: int, accumulate: int, max_bad: int) -> None:
-    for name, value, allowed in (("processes", processes, 1), ("accumulate", accumulate, 1), ("max_bad", max_bad, 0)):
-        if value != allowed:
-            raise ValueError(f"{name} must be {allowed} for a stream (a loader without a batch sampler), got {value}")
+def _check_stream(loader: DataLoader, processes: int, accumulate: int, max_bad: int) -> None:
+    if max_bad:
+        raise ValueError(f"max_bad must be 0 for a stream (a loader without a batch sampler), got {max_bad}")
+    shared = getattr(loader.dataset, "processes", 1)
+    if shared != processes:
+        raise ValueError(
+            f"a stream must deal itself out to the {processes} processes (pointcoc.train.make_stream_loader says so to "
+            f"one that has set_loader), got a {type(loader.dataset).__name__} for {shared}"
+        )
+    if len(loader) < accumulate:
+        raise ValueError(f"accumulate must be at most {len(loader)}, the batches of an epoch, got {accumulate}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from pointcoc.data import split_validation
+from pointcoc.train.processes import place_of_process
 from pointcoc.train.settings import Settings
 
 
@@ -71,13 +72,25 @@ def make_train_loader(
 def make_stream_loader(stream: Any, settings: Settings) -> DataLoader:
     """Make the loader of a stream, which has its own order: `ShardImages` and its like.
 
+    Each process has a loader of its own share, with batches that are one part of an update.
+
     Args:
-        stream: iterable data set; if it has `set_workers`, it is told their number.
-        settings: `batch_size` and `workers` are read.
+        stream: iterable data set; if it has `set_loader`, it is told who reads, as `ShardImages.set_loader` is.
+        settings: `batch_size`, `accumulate` and `workers` are read.
+
+    Raises:
+        ValueError: if an update cannot be dealt evenly to all processes and parts.
     """
-    if hasattr(stream, "set_workers"):
-        stream.set_workers(settings.workers)
-    return DataLoader(stream, settings.batch_size, num_workers=settings.workers, pin_memory=torch.cuda.is_available())
+    process, processes = place_of_process()
+    batch_size, rest = divmod(settings.batch_size, processes * settings.accumulate)
+    if rest:
+        raise ValueError(
+            f"batch_size must be a multiple of processes x accumulate ({processes} x {settings.accumulate}) for a "
+            f"stream, got {settings.batch_size}"
+        )
+    if hasattr(stream, "set_loader"):
+        stream.set_loader(settings.workers, process, processes, batch_size)
+    return DataLoader(stream, batch_size, num_workers=settings.workers, pin_memory=torch.cuda.is_available())
 
 
 def make_test_loader(

@@ -36,6 +36,12 @@ def is_main_process() -> bool:
     return PartialState(cpu=_is_on_cpu()).is_main_process
 
 
+def place_of_process() -> tuple[int, int]:
+    """Number of this process, from 0, and how many there are; also before a run has begun."""
+    state = PartialState(cpu=_is_on_cpu())
+    return state.process_index, state.num_processes
+
+
 def say(sentence: str) -> None:
     """Print a sentence, once whatever the number of processes."""
     if is_main_process():

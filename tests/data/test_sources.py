@@ -56,7 +56,7 @@ def test_an_epoch_of_training_follows_from_seed_and_epoch(tmp_path: Path) -> Non
 def test_workers_share_the_shards(tmp_path: Path) -> None:
     write_shards(tmp_path)
     stream = ShardImages(tmp_path, "train", gray, is_training=True, batch_size=2)
-    stream.set_workers(2)
+    stream.set_loader(2)
     assert len(stream) == 12
     one, again = (Batches(DataLoader(stream, batch_size=2, num_workers=2), seed=3) for _ in range(2))
     first = read(one, 1)
@@ -64,17 +64,59 @@ def test_workers_share_the_shards(tmp_path: Path) -> None:
     read(again, 0)
     assert read(again, 1) == first
     plain = ShardImages(tmp_path, "train", gray, batch_size=2)
-    plain.set_workers(2)
+    plain.set_loader(2)
     measured = [value for batch in Batches(DataLoader(plain, 2, num_workers=2)).mine() for value in batch.value[0]]
     assert sorted(int(value) for value in measured) == list(range(12))
-    with pytest.raises(ValueError, match=r"workers must be at most 3, the shards of 'train' in .*, got 4"):
-        stream.set_workers(4)
+    with pytest.raises(ValueError, match=r"workers must be at most 3: 'train' in .* has 3 shards to train on, got 4"):
+        stream.set_loader(4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_share_the_shards(workers: int, tmp_path: Path) -> None:
+    write_shards(tmp_path, (4, 4, 4, 4))
+
+    def batches(process: int, is_training: bool, accumulate: int = 1) -> Batches:
+        stream = ShardImages(tmp_path, "train", gray, is_training=is_training)
+        stream.set_loader(workers, process, 2, batch_size=2)
+        share = {"processes": 2, "process": process, "accumulate": accumulate}
+        return Batches(DataLoader(stream, 2, num_workers=workers), seed=3, **share)
+
+    both = [batches(process, is_training=True) for process in range(2)]
+    epochs = [[read(one, epoch) for one in both] for epoch in range(3)]
+    for shares in epochs:
+        assert [len(share) for share in shares] == [len(one) for one in both] == [4, 4]
+        assert sorted(int(value) for share in shares for batch in share for value in batch) == list(range(16))
+    assert len({str(shares) for shares in epochs}) == 3
+    assert read(batches(1, is_training=True), 2) == epochs[2][1]
+    parts = list(batches(1, is_training=True, accumulate=2).updates(2))
+    assert [[part.value[0].tolist() for part in update] for update, _ in parts] == [epochs[2][1][:2], epochs[2][1][2:]]
+    assert [size for _, size in parts] == [8, 8]
+    measured = [value for p in range(2) for batch in batches(p, is_training=False).mine() for value in batch.value[0]]
+    assert sorted(int(value) for value in measured) == list(range(16))
+
+
+def test_a_process_may_have_nothing_to_measure_but_not_nothing_to_train_on(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    plain = ShardImages(tmp_path, "train", gray)
+    counts = []
+    for process in range(4):
+        plain.set_loader(0, process, 4)
+        counts.append(len(list(plain)))
+    assert counts == [5, 4, 3, 0]
+    stream = ShardImages(tmp_path, "train", gray, is_training=True)
+    with pytest.raises(ValueError, match=r"workers in each of 2 processes must be at most 1: 'train' in .*3 shards"):
+        stream.set_loader(2, 0, 2)
+    with pytest.raises(ValueError, match=r"'train' in .* has 3 shards to train on, 4 processes need as many"):
+        stream.set_loader(0, 0, 4)
 
 
 def test_a_run_of_seconds_reads_a_few(tmp_path: Path) -> None:
     write_shards(tmp_path)
     assert len(list(ShardImages(tmp_path, "train", limit=5))) == 5
     assert len(list(ShardImages(tmp_path, "train", is_training=True, batch_size=2, limit=5))) == 6
+    half = ShardImages(tmp_path, "train", limit=5)
+    half.set_loader(0, 1, 2)
+    assert len(list(half)) == 3
 
 
 def test_wrong_shards_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 
+from pointcoc.train import Settings, make_stream_loader
 from pointcoc.train.batches import Batches
 
 
@@ -108,16 +109,28 @@ def test_measuring_reads_every_item_once_over_all_processes() -> None:
     assert sorted(seen) == list(range(22))
 
 
-def test_a_stream_is_passed_on_and_cannot_be_split() -> None:
+def test_a_stream_is_passed_on() -> None:
     stream = DataLoader(Stream(), batch_size=2)
     assert [(parts[0].value[0].tolist(), size) for parts, size in Batches(stream).updates(0)] == [
         ([0, 1], 2), ([2, 3], 2), ([4, 5], 2),
     ]  # fmt: skip
     assert len(list(Batches(stream).mine())) == 3
-    with pytest.raises(ValueError, match=r"accumulate must be 1 for a stream .*, got 2"):
-        Batches(stream, accumulate=2)
-    with pytest.raises(ValueError, match=r"processes must be 1 for a stream .*, got 2"):
+    in_parts = Batches(stream, accumulate=2)
+    assert len(in_parts) == 1  # the third batch would be half an update
+    assert [[part.value[0].tolist() for part in parts] for parts, _ in in_parts.updates(0)] == [[[0, 1], [2, 3]]]
+    with pytest.raises(ValueError, match="accumulate must be at most 3, the batches of an epoch, got 4"):
+        Batches(stream, accumulate=4)
+    with pytest.raises(ValueError, match="max_bad must be 0 for a stream"):
+        Batches(stream, max_bad=1)
+    with pytest.raises(ValueError, match=r"deal itself out to the 2 processes .*make_stream_loader.*a Stream for 1"):
         Batches(stream, processes=2)
+
+
+def test_an_update_of_a_stream_must_be_dealt_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pointcoc.train.loaders.place_of_process", lambda: (1, 3))
+    assert make_stream_loader(Stream(), Settings(batch_size=12, accumulate=2)).batch_size == 2
+    with pytest.raises(ValueError, match=r"multiple of processes x accumulate \(3 x 2\) for a stream, got 8"):
+        make_stream_loader(Stream(), Settings(batch_size=8, accumulate=2))
 
 
 def test_the_function_for_workers_is_called() -> None:
