@@ -35,8 +35,8 @@ class Batches:
         max_bad: items that may be replaced, see `Items`.
 
     Raises:
-        ValueError: if a stream does not deal itself out to the processes, has fewer batches than an update has parts, or
-            items of it are to be replaced.
+        ValueError: if a stream does not deal itself out to the processes, has fewer batches than an update has parts,
+            or items of it are to be replaced.
     """
 
     def __init__(
