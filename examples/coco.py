@@ -10,7 +10,8 @@ and long side at most 1333, mirrored at random. The last weights are measured. W
 images themselves are: a check that a network can learn. `--smoke` ends in seconds; `--resume auto` continues a run that
 was interrupted; `--weights runs/coco --eval-only` measures alone.
 
-What comes out on COCO has not been measured yet.
+What comes out on COCO has not been measured yet; ten of its images are known by heart after 25 minutes of one core
+(AP50 95.5 % for boxes and masks, benchmarks/results/coco-overfit.md).
 """
 
 import copy
