@@ -57,7 +57,8 @@ class DetectionSettings(DenseSettings):
     max_size: int = 1333
     """Longest side allowed."""
     rois_per_image: int = 512
-    """Proposals per image that train boxes and masks, a quarter of them on objects; fewer train faster."""
+    """Proposals per image that train, at least 4; at most a quarter lies on objects and trains boxes and masks. Fewer
+    train faster."""
     mirror: bool = True
     """Mirror half of the training images."""
     epochs: int = 12
@@ -77,7 +78,9 @@ class DetectionSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "min_size", "max_size", "rois_per_image")
+        check_positive(self, "min_size", "max_size")
+        if self.rois_per_image < 4:
+            raise ValueError(f"rois_per_image must be at least 4, got {self.rois_per_image}")
         if (self.val_images is None) != (self.val_annotations is None):
             raise ValueError("val_images and val_annotations belong together: give both or none")
 

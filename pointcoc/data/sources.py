@@ -99,11 +99,11 @@ class ShardImages(IterableDataset):
         split: a name, or names of shards and their number of images: "train-{0000..0063}.tar|1281167".
         transform: maps a PIL image (RGB) to a tensor (C, H, W).
         is_training: shuffle, and repeat shards where that is needed for whole batches.
-        batch_size: images of a batch of the loader.
+        batch_size: images of a batch of the loader, or of all batches that make an update.
         seed: seed of the order of the shards.
         image_key: endings of the images, separated by semicolons; None for jpg, png and webp.
         label_key: field of KEY.json that holds the class; None reads KEY.cls.
-        limit: images of an epoch over all processes, rounded up as above; for a run of seconds.
+        limit: images of an epoch at most, rounded up to equal shares of the readers; for a run of seconds.
 
     Attributes:
         processes: processes that share the shards, see `set_loader`; 1 to begin with.
@@ -161,14 +161,15 @@ class ShardImages(IterableDataset):
             workers: workers of the loader of each process, 0 for none.
             process: number of this process, from 0.
             processes: number of processes.
-            batch_size: images of a batch of the loader of each process; as it is if not given.
+            batch_size: images of each process that an epoch of training is made of whole multiples of, in one batch or
+                in several; as it is if not given.
 
         Raises:
             ValueError: if some would have no shard to train on.
         """
-        self._workers, self._process, self.processes = max(1, workers), process, processes
         if self.is_training:
-            self._check_readers(workers)
+            self._check_readers(workers, processes)
+        self._workers, self._process, self.processes = max(1, workers), process, processes
         self._reader.batch_size = self._reader.batch_size if batch_size is None else batch_size
         # timm's own way to measure with several processes repeats some images and leaves out others.
         shared = (process, processes) if self.is_training else (0, 1)
@@ -194,32 +195,43 @@ class ShardImages(IterableDataset):
     def _items(self, reader: Any) -> Iterator[tuple[Any, int]]:
         if not reader.split_info.filenames:
             return
-        limit = None if self._limit is None or self.is_training else -(-self._limit // self.processes)
+        limit = None if self._limit is None or self.is_training else -(-self._limit // (self.processes * self._workers))
         count = 0
         for image, label in islice(reader, limit):
             count += 1
             yield (image if self.transform is None else self.transform(image)), label
-        if not self.is_training and self._limit is None:
+        if self.is_training:
+            self._check_epoch(count)
+        elif self._limit is None:
             self._check_count(count)
 
     def _mine(self, shards: Sequence[T]) -> tuple[T, ...]:
         """What is this process's of a list with an entry for each shard."""
         return tuple(shards[self._process :: self.processes])
 
-    def _check_readers(self, workers: int) -> None:
+    def _check_readers(self, workers: int, processes: int) -> None:
         found = f"{self._split!r} in {self._folder} has {len(self._shards)} shards to train on"
-        if self.processes > len(self._shards):
-            raise ValueError(f"{found}, {self.processes} processes need as many")
-        if self.processes * workers > len(self._shards):
-            several = f" in each of {self.processes} processes" if self.processes > 1 else ""
+        if processes > len(self._shards):
+            raise ValueError(f"{found}, {processes} processes need as many")
+        if processes * workers > len(self._shards):
+            several = f" in each of {processes} processes" if processes > 1 else ""
             raise ValueError(
-                f"workers{several} must be at most {len(self._shards) // self.processes}: {found}, got {workers}"
+                f"workers{several} must be at most {len(self._shards) // processes}: {found}, got {workers}"
             )
 
     def _check_shards(self) -> None:
         for shard in self._shards:
             if "://" not in str(shard) and not shard.is_file():
                 raise FileNotFoundError(f"shard {shard} is missing")
+
+    def _check_epoch(self, count: int) -> None:
+        """A reader whose shards give nothing ends at once; the other processes would wait for it."""
+        expected = len(self._reader) // self._workers
+        if count < expected:
+            raise ValueError(
+                f"a reader of {self._split!r} in {self._folder} found {count} of {expected} images of the epoch: no "
+                "shard of its share can be read; timm's warnings say why"
+            )
 
     def _check_count(self, count: int) -> None:
         worker = get_worker_info()

@@ -53,7 +53,8 @@ class TrueSizeMaskRCNN(MaskRCNN):
         min_size: short side that images are resized to, in pixels.
         max_size: longest side allowed; it wins over `min_size`.
         box_score_thresh: lowest score of a box that is returned.
-        box_batch_size_per_image: proposals per image that train boxes and masks, a quarter of them on objects.
+        box_batch_size_per_image: proposals per image that train, at least 4: at most a quarter lies on objects, and
+            those alone train boxes and masks.
 
     Shapes:
         Input: a list of images (3, H, W) in [0, 1] of any sizes; in training also their targets: dicts with boxes
@@ -71,6 +72,7 @@ class TrueSizeMaskRCNN(MaskRCNN):
         box_score_thresh: float = 0.05,
         box_batch_size_per_image: int = 512,
     ):
+        _check_rois(box_batch_size_per_image)
         super().__init__(
             TrueSizePyramid(backbone),
             num_classes,
@@ -135,8 +137,8 @@ def mask_rcnn(
         min_size: short side that images are resized to, in pixels.
         max_size: longest side allowed; it wins over `min_size`.
         box_score_thresh: lowest score of a box that is returned.
-        box_batch_size_per_image: proposals per image that train boxes and masks, a quarter of them on objects; fewer
-            train faster.
+        box_batch_size_per_image: proposals per image that train, at least 4: at most a quarter lies on objects, and
+            those alone train boxes and masks. Fewer train faster.
 
     Returns:
         `TrueSizeMaskRCNN`; for a ResNet torchvision's own MaskRCNN, as torchvision makes it.
@@ -145,8 +147,7 @@ def mask_rcnn(
         ValueError: if a name is unknown or a value is not allowed.
         FileNotFoundError: if `pretrained` finds no converted weights of a preset.
     """
-    if box_batch_size_per_image < 1:
-        raise ValueError(f"box_batch_size_per_image must be positive, got {box_batch_size_per_image}")
+    _check_rois(box_batch_size_per_image)
     if num_classes < 2:
         raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
     sizes = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
@@ -185,6 +186,14 @@ def _resnet(name: str, pretrained: bool) -> nn.Module:
     return resnet_fpn_backbone(
         backbone_name=name, weights=weights, norm_layer=norm, trainable_layers=3 if pretrained else 5
     )
+
+
+def _check_rois(box_batch_size_per_image: int) -> None:
+    if box_batch_size_per_image < 4:
+        raise ValueError(
+            "box_batch_size_per_image must be at least 4, so that one proposal in four may lie on an object, got "
+            f"{box_batch_size_per_image}"
+        )
 
 
 def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: int, is_training: bool) -> None:

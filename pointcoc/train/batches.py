@@ -36,7 +36,7 @@ class Batches:
 
     Raises:
         ValueError: if a stream does not deal itself out to the processes, has fewer batches than an update has parts,
-            or items of it are to be replaced.
+            or items of it are to be replaced; while it is read, if it ends before the updates that its length promises.
     """
 
     def __init__(
@@ -60,6 +60,11 @@ class Batches:
             return
         self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         self._parts = _rebuilt(loader, Items(loader.dataset, seed, max_bad), self._order)
+
+    @property
+    def readers(self) -> tuple[int, int] | None:
+        """Processes and workers in each, if the data depends on them: those of a stream."""
+        return (self._processes, self.loader.num_workers) if self.is_stream else None
 
     def __len__(self) -> int:
         """Return the number of updates of an epoch."""
@@ -93,7 +98,10 @@ class Batches:
         with seeded(self._seed, ORDER, epoch, *self._own()):
             values = iter(self.loader)
         batches = self._read(values, epoch)
-        while len(parts := list(islice(batches, self._accumulate))) == self._accumulate:
+        for done in range(len(self)):
+            parts = list(islice(batches, self._accumulate))
+            if len(parts) < self._accumulate:
+                raise ValueError(f"a stream ended after {done} of {len(self)} updates of epoch {epoch + 1}")
             yield parts, self._processes * sum(len(part.value[1]) for part in parts)
 
     def _read(self, values: Iterator[Any], epoch: int) -> Iterator[Batch]:
@@ -217,5 +225,5 @@ def _check_stream(loader: DataLoader, processes: int, accumulate: int, max_bad: 
             f"a stream must deal itself out to the {processes} processes (pointcoc.train.make_stream_loader says so to "
             f"one that has set_loader), got a {type(loader.dataset).__name__} for {shared}"
         )
-    if len(loader) < accumulate:
+    if accumulate > 1 and len(loader) < accumulate:
         raise ValueError(f"accumulate must be at most {len(loader)}, the batches of an epoch, got {accumulate}")

@@ -72,24 +72,28 @@ def make_train_loader(
 def make_stream_loader(stream: Any, settings: Settings) -> DataLoader:
     """Make the loader of a stream, which has its own order: `ShardImages` and its like.
 
-    Each process has a loader of its own share, with batches that are one part of an update.
+    Each process has a loader of its own share; to train, a batch is one part of an update.
 
     Args:
-        stream: iterable data set; if it has `set_loader`, it is told who reads, as `ShardImages.set_loader` is.
+        stream: iterable data set; if it has `set_loader`, it is told who reads, as `ShardImages.set_loader` is. One
+            whose `is_training` is false is read to measure.
         settings: `batch_size`, `accumulate` and `workers` are read.
 
     Raises:
         ValueError: if an update cannot be dealt evenly to all processes and parts.
     """
     process, processes = place_of_process()
-    batch_size, rest = divmod(settings.batch_size, processes * settings.accumulate)
-    if rest:
+    is_training = getattr(stream, "is_training", True)
+    if is_training and settings.batch_size % (processes * settings.accumulate):
         raise ValueError(
             f"batch_size must be a multiple of processes x accumulate ({processes} x {settings.accumulate}) for a "
             f"stream, got {settings.batch_size}"
         )
+    share = max(1, settings.batch_size // processes)
     if hasattr(stream, "set_loader"):
-        stream.set_loader(settings.workers, process, processes, batch_size)
+        # Whole shares of updates, whatever their parts: more parts, to save memory, leave the epoch as it is.
+        stream.set_loader(settings.workers, process, processes, share)
+    batch_size = share // settings.accumulate if is_training else share
     return DataLoader(stream, batch_size, num_workers=settings.workers, pin_memory=torch.cuda.is_available())
 
 

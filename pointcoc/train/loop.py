@@ -84,9 +84,9 @@ def fit(
         train_loader: the training part, shuffled.
         val_loader: the validation part, or None. Never the test set.
         settings: see `Settings`; `seed` is set here, after the model was built.
-        on_epoch: called after each epoch and its checkpoint with the weights that are validated and kept, in
-            evaluation mode, and the number of the epoch, 1 first; on the main process alone. `pointcoc.viz.EpochMaps`
-            is one.
+        on_epoch: called after each epoch, and its checkpoint if it has one, with the weights that are validated and
+            kept, in evaluation mode, and the number of the epoch, 1 first; on the main process alone.
+            `pointcoc.viz.EpochMaps` is one.
         task: what is learned; classification if it is not given.
 
     Returns:
@@ -112,6 +112,8 @@ def fit(
         with run.stop, run.report() as report, run.progress() as progress:
             while not run.is_done:
                 _one_epoch(run, report, progress, on_epoch)
+        if run.val is None and run.best_epoch != run.epochs:  # a run that was stopped, and is now asked for no more
+            _keep(run, run.weights.kept(), None)
         run.accelerator.wait_for_everyone()
         if run.is_main:
             save_curves(settings.out, run.task.headline)
@@ -285,12 +287,14 @@ def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bo
     if val is None and not run.is_epoch_save_due:
         return False
     rank = rank_of(val, run.task.headline)
-    # A run that was killed after it wrote the best epoch, and before its checkpoint, comes to that epoch again.
-    is_again = rank == run.best and run.epochs == run.best_epoch
-    if val is not None and rank <= run.best and not is_again:
+    if val is not None and rank <= run.best:
         return False
-    run.best, run.best_epoch = rank, run.epochs
+    _keep(run, kept, val)
+    return True
+
+
+def _keep(run: Run, kept: nn.Module, val: dict[str, float] | None) -> None:
+    run.best, run.best_epoch = rank_of(val, run.task.headline), run.epochs
     if run.is_main:
         path = run.settings.out / checkpoint.BEST
         checkpoint.save_weights(path, kept, **run.task.notes, epoch=run.epochs, val=val)
-    return True

@@ -72,8 +72,8 @@ class Run:
         task = task_of(task, model, settings)
         weights = Weights.build(model, settings, accelerator)
         train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
-        if train.is_stream and settings.save_every:
-            raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
+        if train.is_stream:
+            _check_stream(settings)
         return cls(
             settings=settings,
             accelerator=accelerator,
@@ -219,12 +219,14 @@ class Run:
         """Continue from a checkpoint; the model is untouched if it does not fit."""
         state = checkpoint.read_state(path)
         check_same_settings(path, state["settings"], plain_settings(self.settings))
+        _check_same_readers(path, state.get("readers"), self.train.readers)
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
         self.weights.restore(path, state)
         for name in ("epoch", "update", "seconds", "trained", "closed", "lr", "best_epoch"):
             setattr(self, name, state.get(name, getattr(self, name)))  # older runs knew no clock
         self.scheduler.step_update(self.schedule_time)  # type: ignore[arg-type]  # as after an update
-        self.best = _best_so_far(self.settings.out, self.task.headline)
+        # Epochs after the checkpoint come again: their best is none yet.
+        self.best = min(_best_so_far(self.settings.out, self.task.headline), state.get("best", (math.inf, math.inf)))
         self.bad = dict(state["bad"])
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
@@ -239,6 +241,8 @@ class Run:
             "closed": self.closed,
             "lr": self.lr,
             "best_epoch": self.best_epoch,
+            "best": self.best,
+            "readers": self.train.readers,
             "bad": list(self.bad.items()),
             "scores": scores,
             "settings": plain_settings(self.settings),
@@ -276,6 +280,25 @@ def _best_so_far(out: Path, headline: str) -> Rank:
 def _check_loader(loader: DataLoader) -> None:
     if len(loader) == 0:
         raise ValueError(f"train_loader must have at least one batch of {loader.batch_size} sets, got none")
+
+
+def _check_stream(settings: Settings) -> None:
+    """What asks a stream to start where it cannot, and what would lose more than one epoch of it at a stop."""
+    if settings.save_every:
+        raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
+    if settings.save_epochs > 1:
+        raise ValueError(
+            f"save_epochs must be 1 for a stream, which continues after a whole epoch, got {settings.save_epochs}"
+        )
+
+
+def _check_same_readers(path: Path, found: tuple[int, int] | None, now: tuple[int, int] | None) -> None:
+    """A stream is dealt out to its readers, so that others would train on something else."""
+    if found != now and found is not None and now is not None:
+        raise ValueError(
+            f"resume needs, for the run in {path.parent}, the same processes x workers of a stream: {found[0]} x "
+            f"{found[1]}, got {now[0]} x {now[1]}"
+        )
 
 
 def _check_same_data(path: Path, found: int, now: int) -> None:

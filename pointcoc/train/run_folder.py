@@ -49,9 +49,11 @@ def run_to_resume(settings: Settings) -> Path | None:
         raise FileNotFoundError(f"nothing to resume: out must hold a folder epoch-*, and {settings.out} has none")
     if settings.resume != "no":
         return last
-    if last is not None and not settings.overwrite:
+    best = settings.out / checkpoint.BEST
+    held = best if last is None and best.exists() else last  # killed before its first checkpoint
+    if held is not None and not settings.overwrite:
         raise ValueError(
-            f"out must not hold a run, got {settings.out} with {last.name}: "
+            f"out must not hold a run, got {settings.out} with {held.name}: "
             "add --resume auto to continue it, --overwrite to start again, or choose another --out"
         )
     return None

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.functional import to_tensor
 
 from pointcoc.data import HubImages, ShardImages
+from pointcoc.train import Settings, make_stream_loader
 from pointcoc.train.batches import Batches
 from pointcoc.train.items import source_of
 
@@ -95,6 +96,35 @@ def test_processes_share_the_shards(workers: int, tmp_path: Path) -> None:
     assert sorted(int(value) for value in measured) == list(range(16))
 
 
+def test_a_reader_of_broken_shards_ends_the_run(tmp_path: Path) -> None:
+    write_shards(tmp_path, (8, 8))
+    (tmp_path / "train-1.tar").write_bytes(b"no tar" * 200)
+    stream = ShardImages(tmp_path, "train", gray, is_training=True)
+    failed = 0
+    for process in range(2):
+        stream.set_loader(0, process, 2, batch_size=4)
+        try:
+            assert len(read(Batches(DataLoader(stream, 4), processes=2, process=process), 0)) == 2
+        except ValueError as error:
+            failed += 1
+            assert "found 0 of 8 images of the epoch: no shard of its share can be read" in str(error)
+    assert failed == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_more_parts_leave_the_epoch_as_it_is(workers: int, tmp_path: Path) -> None:
+    write_shards(tmp_path, (4, 5, 6, 5))
+    lengths = []
+    for accumulate in (1, 2, 4):
+        settings = Settings(batch_size=8, accumulate=accumulate, workers=workers)
+        loader = make_stream_loader(ShardImages(tmp_path, "train", gray, is_training=True), settings)
+        batches = Batches(loader, accumulate=accumulate)
+        lengths.append(len(batches))
+        assert [size for _, size in batches.updates(0)] == [8] * len(batches)
+    assert len(set(lengths)) == 1
+    assert 8 * lengths[0] >= 20
+
+
 def test_a_process_may_have_nothing_to_measure_but_not_nothing_to_train_on(tmp_path: Path) -> None:
     write_shards(tmp_path)
     plain = ShardImages(tmp_path, "train", gray)
@@ -117,6 +147,8 @@ def test_a_run_of_seconds_reads_a_few(tmp_path: Path) -> None:
     half = ShardImages(tmp_path, "train", limit=5)
     half.set_loader(0, 1, 2)
     assert len(list(half)) == 3
+    half.set_loader(2)
+    assert len(list(DataLoader(half, batch_size=None, num_workers=2))) == 6
 
 
 def test_wrong_shards_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -108,8 +108,10 @@ def test_errors() -> None:
         mask_rcnn("resnet18", centers=5)
     with pytest.raises(ValueError, match="at least 2, got 1"):
         mask_rcnn("coc_small", num_classes=1)
-    with pytest.raises(ValueError, match="box_batch_size_per_image must be positive, got 0"):
-        mask_rcnn("coc_small", box_batch_size_per_image=0)
+    with pytest.raises(ValueError, match=r"box_batch_size_per_image must be at least 4, .* got 3"):
+        mask_rcnn("resnet18", box_batch_size_per_image=3)
+    with pytest.raises(ValueError, match="box_batch_size_per_image must be at least 4"):
+        mask_rcnn(model.backbone.backbone, box_batch_size_per_image=0)
     with pytest.raises(ValueError, match="leave them out for a module"):
         mask_rcnn(model.backbone.backbone, centers=5)
     image = torch.rand(3, 64, 64)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from pointcoc.train import Stopped, checkpoint, fit
 from pointcoc.train.processes import make_accelerator
@@ -114,12 +114,63 @@ def test_checkpoints_may_be_some_epochs_apart(tiny, train_loader, val_loader, se
     result = fit(apart, train_loader, val, run)
     assert names(run.out) == ["epoch-0002", "epoch-0004", "epoch-0005"]
     assert same_weights(each, apart)
-    if not is_validated:
-        assert result.best_epoch == 5
-    shutil.rmtree(run.out / "epoch-0005")  # as a kill in the fifth epoch leaves it, after a best file of the fourth
+    assert result.best_epoch == 5 or is_validated
+    expected = lines(run.out)
+    assert expected == lines(tmp_path / "each")
+    for name in ("epoch-0005", "epoch-0004"):  # as a kill in the fourth epoch leaves it, with a best file of later
+        shutil.rmtree(run.out / name)
     again = tiny()
     assert fit(again, train_loader, val, replace(run, resume="must")).best_epoch == result.best_epoch
     assert same_weights(each, again)
+    assert lines(run.out) == expected
+
+
+def test_a_stopped_run_that_is_asked_for_no_more_leaves_its_last_weights(tiny, train_loader, settings) -> None:
+    model, run = tiny(), settings(epochs=5, save_epochs=4)
+    at_forward(model, 11, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped, match="epoch-0003-update-00011"):
+        fit(model, train_loader, None, run)
+    assert not (run.out / checkpoint.BEST).exists()
+    last = tiny()
+    result = fit(last, train_loader, None, replace(run, epochs=3, resume="must"))
+    assert result.best_epoch == result.epochs >= 3
+    assert same_weights(last, model)
+
+
+class Stream(IterableDataset):
+    """Pairs that come in an order of their own; `short` promises more of them."""
+
+    def __init__(self, pairs, short: bool = False) -> None:
+        self.pairs, self.short = pairs, short
+
+    def __iter__(self):
+        return iter([self.pairs[index] for index in range(len(self.pairs))])
+
+    def __len__(self) -> int:
+        return len(self.pairs) + 12 * self.short
+
+
+def test_a_stream_continues_with_the_same_readers(tiny, train_loader, settings) -> None:
+    def loader(**options) -> DataLoader:
+        return DataLoader(Stream(train_loader.dataset, options.pop("short", False)), batch_size=12, **options)
+
+    fit(tiny(), loader(), None, settings(epochs=1))
+    again = settings(epochs=2, resume="must")
+    with pytest.raises(ValueError, match=r"processes x workers of a stream: 1 x 0, got 1 x 1"):
+        fit(tiny(), loader(num_workers=1), None, again)
+    with pytest.raises(ValueError, match=r"save_epochs must be 1 for a stream, which continues after .*, got 2"):
+        fit(tiny(), loader(), None, replace(again, save_epochs=2))
+    assert fit(tiny(), loader(), None, again).updates == 6
+    with pytest.raises(ValueError, match="a stream ended after 3 of 4 updates of epoch 1"):
+        fit(tiny(), loader(short=True), None, settings(overwrite=True))
+
+
+def test_a_folder_with_a_best_file_alone_is_that_of_a_run(tiny, train_loader, val_loader, settings) -> None:
+    run = settings(epochs=3, save_epochs=3)
+    fit(tiny(), train_loader, val_loader, run)
+    shutil.rmtree(run.out / "epoch-0003")
+    with pytest.raises(ValueError, match=r"out must not hold a run, got .* with best.safetensors: add --resume auto"):
+        fit(tiny(), train_loader, val_loader, run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
