@@ -73,7 +73,7 @@ class Run:
         weights = Weights.build(model, settings, accelerator)
         train = batches_of(train_loader, accelerator, settings.seed, settings.accumulate, settings.max_bad)
         if train.is_stream:
-            _check_stream(settings)
+            _check_stream_settings(settings)
         return cls(
             settings=settings,
             accelerator=accelerator,
@@ -282,7 +282,7 @@ def _check_loader(loader: DataLoader) -> None:
         raise ValueError(f"train_loader must have at least one batch of {loader.batch_size} sets, got none")
 
 
-def _check_stream(settings: Settings) -> None:
+def _check_stream_settings(settings: Settings) -> None:
     """What asks a stream to start where it cannot, and what would lose more than one epoch of it at a stop."""
     if settings.save_every:
         raise ValueError(f"save_every must be 0 for a stream, which cannot start within, got {settings.save_every}")
