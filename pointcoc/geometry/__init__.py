@@ -3,7 +3,7 @@
 from pointcoc.geometry.curve_regions import curve_regions
 from pointcoc.geometry.curves import hilbert_keys, hilbert_order
 from pointcoc.geometry.neighbors import gather_neighbors, knn, lattice_reduce
-from pointcoc.geometry.plan import NetworkPlan, StageGeometry, StagePlan, make_plan
+from pointcoc.geometry.plan import NetworkPlan, Reduction, StageGeometry, StagePlan, make_plan
 from pointcoc.geometry.regions import RaggedRegions, Regions, UniformRegions
 from pointcoc.geometry.sampling import canonical_order, farthest_points, voxel_points
 from pointcoc.geometry.segments import Segments, segment_mean, segment_sum, spread
@@ -11,6 +11,7 @@ from pointcoc.geometry.segments import Segments, segment_mean, segment_sum, spre
 __all__ = [
     "NetworkPlan",
     "RaggedRegions",
+    "Reduction",
     "Regions",
     "Segments",
     "StageGeometry",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,12 +23,17 @@ from pointcoc.pointset import Grid, PointSet, concat, counts_to_ptr, grid_sites
 
 @dataclass(frozen=True, kw_only=True)
 class StageGeometry:
-    """The settings of one stage that concern positions; see `NetworkConfig` for their meaning."""
+    """The settings of one stage that concern positions; see `NetworkConfig` for their meaning.
+
+    `steps` holds window and stride of each step of a reducer of lattices, if it has several; their strides multiply to
+    `stride`.
+    """
 
     anchors: str
     stride: int
     voxel: float | None = None
     neighbors: int
+    steps: tuple[tuple[int, int], ...] = ()
     partition: str = "cells"
     regions: int
     window: float | None
@@ -54,18 +61,17 @@ class Canvas:
         return Canvas(self.grid, self.row.to(device), self.anchor_row.to(device))
 
 
-@dataclass(frozen=True, eq=False)
-class StagePlan:
-    """Positions of one stage.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reduction:
+    """Positions of one step of a reducer: the points before, and the anchors that take their place.
 
     Args:
-        anchors: the points of the stage, a PointSet without features.
+        anchors: the points after it, a PointSet without features.
         sets: its sets as segments.
         neighbors: rows of the points before that each anchor gathers, (A, K), -1 for absent; None on complete
             lattices, where a strided convolution does it.
         offsets: position of each neighbor relative to its anchor, (A, K, D), in units of the root mean square of
             the set; None on lattices.
-        regions: where points are clustered.
         source_grid: the complete lattice of the points before, if all sets have the same.
         canvas: the map that holds the points before, if their sets are complete lattices of different sizes.
         source_sets: sets of the points before; None on lattices.
@@ -73,25 +79,46 @@ class StagePlan:
 
     anchors: PointSet
     sets: Segments
-    neighbors: Tensor | None
-    offsets: Tensor | None
-    regions: Regions
+    neighbors: Tensor | None = None
+    offsets: Tensor | None = None
     source_grid: tuple[int, ...] | None = None
     canvas: Canvas | None = None
     source_sets: Segments | None = None
 
-    def to(self, device: torch.device | str) -> StagePlan:
+    def to(self, device: torch.device | str) -> Self:
         """Move to a device."""
-        return StagePlan(
-            self.anchors.to(device),
-            self.sets.to(device),
-            None if self.neighbors is None else self.neighbors.to(device),
-            None if self.offsets is None else self.offsets.to(device),
-            self.regions.to(device),
-            self.source_grid,
-            None if self.canvas is None else self.canvas.to(device),
-            None if self.source_sets is None else self.source_sets.to(device),
+        return replace(
+            self,
+            anchors=self.anchors.to(device),
+            sets=self.sets.to(device),
+            neighbors=None if self.neighbors is None else self.neighbors.to(device),
+            offsets=None if self.offsets is None else self.offsets.to(device),
+            canvas=None if self.canvas is None else self.canvas.to(device),
+            source_sets=None if self.source_sets is None else self.source_sets.to(device),
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StagePlan(Reduction):
+    """Positions of one stage: its anchors, how they come from the points before, and where they are clustered.
+
+    Args:
+        regions: where points are clustered.
+        before: the earlier steps, if the reducer has several; the other fields are those of the last one.
+    """
+
+    regions: Regions
+    before: tuple[Reduction, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Reduction, ...]:
+        """All steps of the reducer, first to last."""
+        return (*self.before, self)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        before = tuple(step.to(device) for step in self.before)
+        return replace(super().to(device), regions=self.regions.to(device), before=before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +135,7 @@ class NetworkPlan:
 
     def check(self, points: PointSet) -> None:
         """Raise ValueError if the plan was made for points of other number or lattices; never waits for the device."""
-        first = self.stages[0]
+        first = self.stages[0].steps[0]
         if self.order is not None:
             planned, given = f"{self.order.shape[0]} points", f"{points.num_points} points"
         elif first.source_grid is not None:
@@ -187,10 +214,16 @@ def _make_grid_plan(
 ) -> NetworkPlan:
     level, plans = _grid_level(grid, num_sets, device, dtype), []
     for stage in stages:
-        coarse = _coarse(grid, stage.stride)
-        anchors = _grid_level(coarse, num_sets, device, dtype)
-        plans.append(_plan_grid(level, anchors, stage))
-        grid, level = coarse, anchors
+        steps = []
+        for _, stride in _steps(stage):
+            grid = _coarse(grid, stride)
+            anchors = _grid_level(grid, num_sets, device, dtype)
+            canvas = None if level.lattice is not None else _canvas(level, anchors, stride)
+            steps.append(
+                Reduction(anchors=anchors, sets=Segments.of(anchors), source_grid=level.lattice, canvas=canvas)
+            )
+            level = anchors
+        plans.append(_stage_plan(steps, _grid_regions(level, stage)))
     return NetworkPlan(None, tuple(plans))
 
 
@@ -207,15 +240,23 @@ def _coarse(grid: Grid, stride: int) -> Grid:
     return tuple(_coarse(n, stride) if isinstance(n, tuple) else ceil_div(n, stride) for n in grid)  # type: ignore
 
 
-def _plan_grid(source: PointSet, anchors: PointSet, stage: StageGeometry) -> StagePlan:
+def _steps(stage: StageGeometry) -> tuple[tuple[int, int], ...]:
+    """Window and stride of each step of the reducer of a lattice."""
+    return stage.steps or ((stage.neighbors, stage.stride),)
+
+
+def _stage_plan(steps: Sequence[Reduction], regions: Regions) -> StagePlan:
+    *before, last = steps
+    fields = {field.name: getattr(last, field.name) for field in dataclasses.fields(last)}
+    return StagePlan(**fields, regions=regions, before=tuple(before))
+
+
+def _grid_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
     counts = None if anchors.lattice is None else equal_tiles(anchors.lattice, stage)
     if counts is None:
-        regions: Regions = cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
-    else:
-        assert anchors.lattice is not None
-        regions = grid_regions(anchors.lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
-    canvas = None if source.lattice is not None else _canvas(source, anchors, stage.stride)
-    return StagePlan(anchors, Segments.of(anchors), None, None, regions, source.lattice, canvas)
+        return cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
+    assert anchors.lattice is not None
+    return grid_regions(anchors.lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
 
 
 def _canvas(source: PointSet, anchors: PointSet, stride: int) -> Canvas:
@@ -234,9 +275,11 @@ def _canvas_row(points: PointSet, grid: tuple[int, ...]) -> Tensor:
 
 
 def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
-    anchors, neighbors = lattice_reduce(level, stage.neighbors, stage.stride)
-    regions = lattice_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
-    return StagePlan(anchors, Segments.of(anchors), neighbors, None, regions)
+    steps = []
+    for window, stride in _steps(stage):
+        level, neighbors = lattice_reduce(level, window, stride)
+        steps.append(Reduction(anchors=level, sets=Segments.of(level), neighbors=neighbors))
+    return _stage_plan(steps, lattice_regions(level, stage.regions, _whole(stage.window), stage.centers))
 
 
 def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePlan:
@@ -248,7 +291,9 @@ def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePla
     neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors, backend)
     offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
     regions = _cloud_regions(anchors, stage, backend)
-    return StagePlan(anchors, anchor_sets, neighbors, offsets, regions, source_sets=sets)
+    return StagePlan(
+        anchors=anchors, sets=anchor_sets, neighbors=neighbors, offsets=offsets, regions=regions, source_sets=sets
+    )
 
 
 def _farthest(level: PointSet, sets: Segments, stride: int, backend: str) -> PointSet:

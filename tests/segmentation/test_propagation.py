@@ -21,7 +21,8 @@ def stage_of(points: PointSet, anchors: PointSet, neighbors: list[list[int]]) ->
     index = torch.tensor(neighbors)
     offsets = (points.pos[index.clamp(min=0)] - anchors.pos[:, None]) * (index >= 0)[..., None]
     regions: object = None
-    return StagePlan(anchors, Segments.of(anchors), index, offsets, regions)  # type: ignore[arg-type]
+    sets = Segments.of(anchors)
+    return StagePlan(anchors=anchors, sets=sets, neighbors=index, offsets=offsets, regions=regions)  # type: ignore
 
 
 def test_the_mean_is_weighted_by_the_inverse_of_the_squared_distance() -> None:
