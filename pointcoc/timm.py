@@ -25,7 +25,7 @@ from pointcoc.models.timm_adapter import ContextClusterModel
 
 __all__ = ["ContextClusterModel", "checkpoint_filter_fn"]  # timm appends the names of the presets
 
-FIRST, CLASSIFIER = "reducers.0", "head"
+CLASSIFIER = "head"
 TIMM_NAMES = {"in_chans": "in_channels", "drop_rate": "dropout", "drop_path_rate": "drop_path"}
 FIELDS = tuple(field.name for field in dataclasses.fields(NetworkConfig))
 
@@ -51,9 +51,10 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: ContextClusterMod
     if find_dialect(state) != "pointcoc":
         check_dialect(state, model.config.normalizer)
         state = rename_official(state)
-    first = state.get(f"{FIRST}.weight")
+    name = f"{model.config.first_layer}.weight"
+    first = state.get(name)
     if first is not None and first.ndim == 4:
-        state[f"{FIRST}.weight"] = adapt_in_channels(first, model.in_chans, model.config.coordinate_dim)
+        state[name] = adapt_in_channels(first, model.in_chans, model.config.coordinate_dim)
     head = {name: state.pop(name) for name in list(state) if name.startswith(f"{CLASSIFIER}.")}
     _check_classes(head, model.pretrained_cfg["num_classes"])
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -83,7 +84,7 @@ def _default_cfg(name: str, config: NetworkConfig) -> dict[str, Any]:
         **_data_settings(config, transform),
         "num_classes": config.num_classes,
         "pool_size": tuple(-(-size // stride) for size in transform.input_size),
-        "first_conv": FIRST,
+        "first_conv": config.first_layer,
         "classifier": CLASSIFIER,
         "paper_name": "Image as Set of Points",
         "paper_ids": "arXiv:2303.01494",
@@ -113,7 +114,8 @@ def _create(preset: str, pretrained: bool, options: dict[str, Any]) -> nn.Module
         feature_cfg={"feature_cls": "getter", "out_indices": None},
         **options,
     )
-    net.pretrained_cfg["first_conv"] = FIRST
+    model = net if isinstance(net, ContextClusterModel) else net.model  # of features
+    net.pretrained_cfg["first_conv"] = model.config.first_layer
     return net
 
 

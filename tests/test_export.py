@@ -97,7 +97,7 @@ def test_names_of_outputs() -> None:
 
 def test_sides_that_split_evenly() -> None:
     sides = {name: even_side(config) for name, config in PRESETS.items() if config.anchors == "lattice"}
-    assert sides.pop("coc_tiny2") == 224
+    assert sides.pop("coc_tiny2") == sides.pop("coc_mini") == 224
     assert sides.pop("coc_nano") == 8
     assert sides.pop("coc_pico") == 8
     assert set(sides.values()) == {32}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pointcoc.geometry import NetworkPlan
 from pointcoc.geometry.plan import make_grid_plan
@@ -20,7 +21,7 @@ from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.fused_block import FusedBlock
 from pointcoc.nn.native_blocks import NativeBlocks
 from pointcoc.nn.norm import SetNorm, normalize_equal
-from pointcoc.nn.reducer import LatticeReducer, convolve_windows
+from pointcoc.nn.reducer import LatticeReducer, StepReducer, convolve_windows
 from pointcoc.ops.native_library import native_library
 from pointcoc.pointset import PointSet, check_images, pixel_coordinates
 
@@ -160,28 +161,39 @@ class FusedNet(nn.Module):
         check_tensor(images, self.config)
         check_images(images)
         constants = self._constants_of(images.shape[2], images.shape[3])
-        maps = self._first(images) + constants.coordinates
+        maps = self._first(images, constants.coordinates)
         outputs = []
         for s, tiles in enumerate(constants.tiles):
             maps = maps if s == 0 else self._reduce(maps, s)
             maps = self._by_plan(maps, s, images) if tiles is None else self._by_tiles(maps, s, tiles)
-            norms = cast("Sequence[SetNorm] | None", self.network.stage_norms)
+            norms = cast("Sequence[SetNorm | nn.BatchNorm1d] | None", self.network.stage_norms)
             outputs.append(maps if norms is None else _norm(norms[s], maps))
         norm = self.network.norm
         return outputs, outputs[-1] if norm is None else _norm(norm, maps)
 
-    def _first(self, images: Tensor) -> Tensor:
-        """The first reducer on the channels of the images, without bias: (B, C, H, W) to (B, h, w, dim)."""
-        reducer = self._reducer(0)
-        weight = reducer.weight[:, : self.config.in_channels].contiguous(memory_format=torch.channels_last)
-        return convolve_windows(images, weight, None, reducer.stride).movedim(1, -1)
+    def _first(self, images: Tensor, coordinates: Tensor) -> Tensor:
+        """The first reducer: (B, C, H, W) to (B, h, w, dim); `coordinates` holds their part and the bias."""
+        first, *others = self._reductions(0)
+        weight = first.weight[:, : self.config.in_channels].contiguous(memory_format=torch.channels_last)
+        maps = convolve_windows(images, weight, None, first.stride).movedim(1, -1) + coordinates
+        return self._reduce_by(others, self._activate(maps))
 
     def _reduce(self, maps: Tensor, s: int) -> Tensor:
-        reducer = self._reducer(s)
-        return convolve_windows(maps.movedim(-1, 1), reducer.weight, reducer.bias, reducer.stride).movedim(1, -1)
+        return self._reduce_by(self._reductions(s), maps)
 
-    def _reducer(self, s: int) -> LatticeReducer:
-        return cast(LatticeReducer, self.network.reducers[s])
+    def _reduce_by(self, layers: Sequence[LatticeReducer], maps: Tensor) -> Tensor:
+        for one in layers:
+            maps = convolve_windows(maps.movedim(-1, 1), one.weight, one.bias, one.stride).movedim(1, -1)
+            maps = self._activate(maps)
+        return maps
+
+    def _activate(self, maps: Tensor) -> Tensor:
+        return F.relu(maps) if self.config.reducer == "steps" else maps
+
+    def _reductions(self, s: int) -> Sequence[LatticeReducer]:
+        """The layers of the reducer of a stage; the norms of `StepReducer` are folded into them."""
+        reducer = self.network.reducers[s]
+        return cast("Sequence[LatticeReducer]", reducer.steps if isinstance(reducer, StepReducer) else [reducer])
 
     def _blocks(self, s: int) -> Sequence[FusedBlock]:
         return cast("Sequence[FusedBlock]", self.network.stages[s])
@@ -228,7 +240,7 @@ class FusedNet(nn.Module):
         return constants
 
     def _make_constants(self, height: int, width: int) -> SizeConstants:
-        reducer = self._reducer(0)
+        reducer = self._reductions(0)[0]
         weight, bias = reducer.weight[:, self.config.in_channels :], reducer.bias
         numbers = pixel_coordinates((height, width), weight.device, weight.dtype)
         pixels = encode_coordinates(numbers, self.config.coordinates, self.config.frequencies).movedim(-1, 0)[None]
@@ -273,10 +285,15 @@ def _fold(net: ContextClusterNet) -> ContextClusterNet:
     for stage in cast("Sequence[nn.ModuleList]", net.stages):
         for i, block in enumerate(stage):
             stage[i] = FusedBlock(cast(ClusterBlock, block))
+    for reducer in net.reducers:
+        if isinstance(reducer, StepReducer):
+            reducer.fold_norms()
     if net.config.anchors == "lattice" and net.config.pos_dim == 2:  # maps are channels last: convolutions do not copy
         net.reducers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
 
 
-def _norm(norm: SetNorm, maps: Tensor) -> Tensor:
+def _norm(norm: SetNorm | nn.BatchNorm1d, maps: Tensor) -> Tensor:
+    if isinstance(norm, nn.BatchNorm1d):
+        return norm(maps.flatten(0, -2)).view_as(maps)
     return torch.addcmul(norm.bias, normalize_equal(maps, norm.eps), norm.weight)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pointcoc.models.network import ContextClusterNet
 
 N = TypeVar("N", bound="ContextClusterNet")
-FIRST = "reducers.0.weight"
 
 
 class HubMixin(PyTorchModelHubMixin, tags=["context-clusters"], library_name="pointcoc"):
@@ -169,7 +168,8 @@ def load_preset(network_class: type[N], name: str, overrides: Mapping[str, Any])
     state = load_checkpoint(weights)
     if overrides.get("in_channels", config.in_channels) != config.in_channels and config.anchors == "lattice":
         check_state(state, config, str(weights))
-        state = {**state, FIRST: adapt_in_channels(state[FIRST], overrides["in_channels"], config.coordinate_dim)}
+        first = f"{config.first_layer}.weight"
+        state = {**state, first: adapt_in_channels(state[first], overrides["in_channels"], config.coordinate_dim)}
         config, info = config.replace(in_channels=overrides["in_channels"]), replace(info, transform=None)
     body = {field: value for field, value in overrides.items() if field != "num_classes"}
     net = build(network_class, override(config, body), state, info)

@@ -19,7 +19,7 @@ from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.weights_folder import build
-from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm
+from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm, StepReducer
 from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.ops import Assignment
 from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
@@ -67,7 +67,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         self.config = config
         self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))  # start as torch does
         self.stages = nn.ModuleList(_stage(config, s) for s in range(config.num_stages))
-        self.stage_norms = nn.ModuleList(SetNorm(dim) for dim in config.dims) if config.dense else None
+        self.stage_norms = _stage_norms(config) if config.dense else None
         self.norm = None if config.dense else SetNorm(config.dims[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config)
@@ -243,7 +243,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         outputs, assignments = [], []
         for s, stage in enumerate(plan.stages):
             x, assigned = self.stages[s](self.reducers[s](x, stage), stage)
-            normal = x if self.stage_norms is None else self.stage_norms[s](x, stage.sets)
+            normal = x if self.stage_norms is None else _normalize(self.stage_norms[s], x, stage)
             outputs.append(stage.anchors.with_x(normal))
             assignments.append(assigned)
         last = outputs[-1]
@@ -278,6 +278,8 @@ class ContextClusterNet(nn.Module, HubMixin):
 
 def _reducer(config: NetworkConfig, s: int) -> nn.Module:
     in_dim = config.dims[s - 1] if s else config.in_channels + config.coordinate_dim
+    if config.reducer == "steps":
+        return StepReducer(in_dim, config.dims[s], config.steps(s), config.pos_dim)
     if config.anchors == "lattice":
         return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
     return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm=s > 0)
@@ -298,6 +300,15 @@ def _stage(config: NetworkConfig, s: int) -> Stage:
         )
         for block in range(config.depths[s])
     )
+
+
+def _stage_norms(config: NetworkConfig) -> nn.ModuleList:
+    norm = SetNorm if config.stage_norm == "set" else nn.BatchNorm1d
+    return nn.ModuleList(norm(dim) for dim in config.dims)
+
+
+def _normalize(norm: nn.Module, x: Tensor, stage: StagePlan) -> Tensor:
+    return norm(x, stage.sets) if isinstance(norm, SetNorm) else norm(x)
 
 
 def _head(config: NetworkConfig) -> nn.Module:

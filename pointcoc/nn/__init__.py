@@ -5,6 +5,15 @@ from pointcoc.nn.cluster import ContextCluster
 from pointcoc.nn.fused_block import FusedBlock
 from pointcoc.nn.mlp import Mlp
 from pointcoc.nn.norm import SetNorm
-from pointcoc.nn.reducer import CloudReducer, LatticeReducer
+from pointcoc.nn.reducer import CloudReducer, LatticeReducer, StepReducer
 
-__all__ = ["CloudReducer", "ClusterBlock", "ContextCluster", "FusedBlock", "LatticeReducer", "Mlp", "SetNorm"]
+__all__ = [
+    "CloudReducer",
+    "ClusterBlock",
+    "ContextCluster",
+    "FusedBlock",
+    "LatticeReducer",
+    "Mlp",
+    "SetNorm",
+    "StepReducer",
+]

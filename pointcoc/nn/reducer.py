@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pointcoc.geometry.neighbors import gather_neighbors
-from pointcoc.geometry.plan import Canvas, StagePlan
+from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
 from pointcoc.nn.norm import SetNorm
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 POOLS = ("concat", "max")
+REDUCERS = ("window", "steps")
+LAST_WINDOW = 3  # of the step that moves no anchor
 
 
 class LatticeReducer(nn.Module):
@@ -28,22 +31,26 @@ class LatticeReducer(nn.Module):
         window: sites per axis.
         stride: sites per axis between anchors.
         pos_dim: axes of the lattice.
+        bias: whether the projection has one.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, window: int, stride: int, pos_dim: int = 2):
+    bias: Tensor | None
+
+    def __init__(self, in_dim: int, out_dim: int, window: int, stride: int, pos_dim: int = 2, bias: bool = True):
         super().__init__()
         self.window, self.stride = window, stride
         self.weight = nn.Parameter(torch.empty(out_dim, in_dim, *[window] * pos_dim))
-        self.bias = nn.Parameter(torch.empty(out_dim))
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_dim)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Start like a torch convolution."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        bound = 1 / math.sqrt(self.weight[0].numel())
-        nn.init.uniform_(self.bias, -bound, bound)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.weight[0].numel())
+            nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
+    def forward(self, x: Tensor, plan: Reduction) -> Tensor:
         """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
         if plan.source_grid is not None:
             return self._convolve(x.view(plan.sets.num, *plan.source_grid, x.shape[-1])).flatten(0, -2)
@@ -95,6 +102,64 @@ def _missing(size: int, window: int, stride: int) -> int:
     if surely(size % stride == 0):
         return max(0, most - stride + 1)
     return max(0, most - (size - 1) % stride) if isinstance(size, int) else most
+
+
+class StepReducer(nn.Module):
+    """Reduce a lattice in small steps: windows of stride 2 until the stride is reached, then one of stride 1.
+
+    Each step is a `LatticeReducer` with batch norm and ReLU behind it; channels double from step to step. Networks with
+    one large linear window in its place are slow to train from nothing: Early Convolutions Help Transformers See Better
+    (NeurIPS 2021). The batch norm needs more than one anchor a batch while training.
+
+    Args:
+        in_dim: channels of the points.
+        out_dim: channels of the anchors.
+        steps: window and stride of each step (see `lattice_steps`).
+        pos_dim: axes of the lattice.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, steps: Sequence[tuple[int, int]], pos_dim: int = 2):
+        super().__init__()
+        halvings = sum(stride > 1 for _, stride in steps)
+        dims = [in_dim, *(out_dim >> max(0, halvings - 1 - i) for i in range(len(steps)))]
+        self.steps = nn.ModuleList(
+            LatticeReducer(before, dim, window, stride, pos_dim, bias=False)
+            for before, dim, (window, stride) in zip(dims, dims[1:], steps, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for dim in dims[1:])
+
+    def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
+        """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
+        for step, norm, places in zip(self.steps, self.norms, plan.steps, strict=True):
+            x = F.relu(norm(step(x, places)))
+        return x
+
+    def fold_norms(self) -> None:
+        """Put the batch norms, as they are in evaluation, into the layers before them; no training after this."""
+        for i, (step, norm) in enumerate(zip(self.steps, self.norms, strict=True)):
+            assert isinstance(step, LatticeReducer)
+            assert isinstance(norm, nn.BatchNorm1d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+            weight = step.weight.double() * scale.view(-1, *[1] * (step.weight.ndim - 1))
+            bias = norm.bias.double() - scale * norm.running_mean.double()
+            step.weight, step.bias = _frozen(weight.to(step.weight.dtype)), _frozen(bias.to(step.weight.dtype))
+            self.norms[i] = nn.Identity()
+
+
+def _frozen(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.detach(), requires_grad=False)
+
+
+def lattice_steps(window: int, stride: int) -> tuple[tuple[int, int], ...]:
+    """Return window and stride of each step of a `StepReducer`.
+
+    Args:
+        window: sites per axis of the steps of stride 2.
+        stride: sites per axis between anchors in the end, a power of two.
+    """
+    return ((window, 2),) * (stride.bit_length() - 1) + ((LAST_WINDOW, 1),)
 
 
 class CloudReducer(nn.Module):

@@ -214,3 +214,21 @@ def test_proposals_fit_the_partition() -> None:
 def test_windows_of_reducers_leave_no_point_out() -> None:
     with pytest.raises(ValueError, match=r"^neighbors \(4, 3, 3, 3\) must not be below strides \(5, 5, 5, 5\)"):
         preset("coc_tiny", strides=5)
+
+
+def test_steps_of_reducers_halve() -> None:
+    with pytest.raises(ValueError, match=r"^reducer 'steps' needs strides that are powers of two, got \(3, 3, 3, 3\)"):
+        preset("coc_mini", strides=3)
+    with pytest.raises(ValueError, match=r"^reducer 'steps' needs neighbors of at least 2, got \(1, 1, 1, 1\)"):
+        preset("coc_mini", neighbors=1)
+    with pytest.raises(ValueError, match=r"dims must be multiples of half the strides \(4, 2, 2, 2\), got \(63, 63,"):
+        preset("coc_mini", dims=63)
+    with pytest.raises(ValueError, match=r"^reducer 'steps' needs anchors 'lattice', got 'fps'; see `pool`"):
+        preset("coc_points", reducer="steps")
+    with pytest.raises(ValueError, match="unknown reducer 'step'; choose from window, steps"):
+        preset("coc_mini", reducer="step")
+    with pytest.raises(ValueError, match="unknown stage_norm 'layer'; choose from set, batch"):
+        preset("coc_mini", stage_norm="layer")
+    assert preset("coc_mini").steps(0) == ((4, 2), (4, 2), (3, 1))
+    assert preset("coc_mini", strides=(4, 2, 2, 1)).steps(3) == ((3, 1),)
+    assert preset("coc_tiny").steps(0) == ()

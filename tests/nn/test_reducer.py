@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from pointcoc import PointSet, image_to_points
 from pointcoc.geometry import make_plan
-from pointcoc.nn import CloudReducer, LatticeReducer
+from pointcoc.nn import CloudReducer, LatticeReducer, StepReducer
+from pointcoc.nn.reducer import lattice_steps
 
 SIZES = [(8, 8), (7, 9), (5, 1), (1, 1), (2, 3), (12, 13)]
 WINDOWS = [(4, 4), (3, 2), (3, 1), (2, 2), (5, 2), (1, 1), (4, 2), (4, 3)]
@@ -23,6 +24,16 @@ def plan(points: PointSet, window: int, stride: int):
 def lattice_reducer(in_dim: int, window: int, stride: int, pos_dim: int = 2) -> LatticeReducer:
     torch.manual_seed(0)
     return LatticeReducer(in_dim, 4, window, stride, pos_dim).double()
+
+
+def step_reducer(window: int, stride: int) -> StepReducer:
+    torch.manual_seed(0)
+    return order_one(StepReducer(3, 8, lattice_steps(window, stride)).double())
+
+
+def steps_plan(points: PointSet, window: int, stride: int):
+    steps = lattice_steps(window, stride)
+    return make_plan(points, [stage(neighbors=window, stride=stride, steps=steps, regions=1)]).stages[0]
 
 
 def cloud_reducer(pool: str, norm: bool = True) -> CloudReducer:
@@ -64,6 +75,78 @@ def test_official_windows_are_plain_convolutions(window: int, stride: int, paddi
     points = image_to_points(images)
     maps = F.conv2d(points.to_maps(), one.weight, one.bias, stride, padding)
     torch.testing.assert_close(one(points.x, plan(points, window, stride)), maps.movedim(1, -1).flatten(0, 2))
+
+
+def test_steps_halve_the_sides_and_double_the_channels() -> None:
+    assert lattice_steps(4, 4) == ((4, 2), (4, 2), (3, 1))
+    assert lattice_steps(2, 1) == ((3, 1),)
+    one = StepReducer(5, 64, lattice_steps(4, 8))
+    assert [tuple(step.weight.shape) for step in one.steps] == [
+        (16, 5, 4, 4), (32, 16, 4, 4), (64, 32, 4, 4), (64, 64, 3, 3),
+    ]  # fmt: skip
+    assert all(step.bias is None for step in one.steps)  # a batch norm follows
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(("window", "stride"), [(4, 4), (4, 2), (2, 2), (4, 1)])
+def test_steps_are_convolutions_with_batch_norm_and_relu(window: int, stride: int, train: bool) -> None:
+    images, one = torch.randn(2, 1, 16, 8, dtype=torch.float64), step_reducer(window, stride).train(train)
+    points = image_to_points(images)
+    maps = points.to_maps()
+    for step, norm in zip(one.steps, one.norms, strict=True):
+        maps = F.conv2d(maps, step.weight, None, step.stride, (step.window - step.stride + 1) // 2)
+        mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+        maps = F.relu(F.batch_norm(maps, mean, variance, norm.weight, norm.bias, training=train, eps=norm.eps))
+    torch.testing.assert_close(one(points.x, steps_plan(points, window, stride)), maps.movedim(1, -1).flatten(0, 2))
+
+
+@pytest.mark.parametrize("size", SIZES[:3] + SIZES[4:])
+@pytest.mark.parametrize("stride", [2, 4])
+def test_steps_gather_as_they_convolve(size: tuple[int, int], stride: int) -> None:
+    points, one = pixels(size, size), step_reducer(3, stride).train()
+    results = []
+    for given in (points, without_promise(points)):
+        x = points.x.clone().requires_grad_()
+        y = one(x, steps_plan(given, 3, stride))
+        weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+        results.append((y, *torch.autograd.grad(y, [x, *one.parameters()], weight)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_steps_leave_pixels_out_that_are_not_there() -> None:
+    """Anchors without a pixel take part in nothing: holes by hand, the whole map with zeros after each step."""
+    points, one = pixels((16, 12), kept=0.1), step_reducer(3, 4).eval()
+    present = torch.zeros(1, 1, 16, 12, dtype=torch.float64)
+    maps = torch.zeros(1, 3, 16, 12, dtype=torch.float64)
+    row, column = points.pos.long().T
+    present[0, 0, row, column], maps[0, :, row, column] = 1, points.x.mT
+    for step, norm in zip(one.steps, one.norms, strict=True):
+        maps = F.conv2d(maps, step.weight, None, step.stride, (step.window - step.stride + 1) // 2)
+        present = F.max_pool2d(present, step.stride)
+        maps = F.relu(norm(maps[0].flatten(1).mT)).mT.view_as(maps) * present
+    assert present.sum() < present.numel()
+    whole = make_plan(points, [stage(neighbors=3, stride=4, steps=lattice_steps(3, 4), regions=1)])
+    actual = one(points.x.index_select(0, whole.order), whole.stages[0])
+    torch.testing.assert_close(actual, maps[0].flatten(1).mT[present.flatten() > 0])
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_steps_of_lattices_of_several_sizes_share_a_convolution(stride: int) -> None:
+    points, one = pixels(*SIZES), step_reducer(4, stride).eval()
+    together = steps_plan(points, 4, stride)
+    assert all(step.canvas is not None for step in together.steps)
+    alone = [one(part.x, steps_plan(part, 4, stride)) for part in points.split()]
+    torch.testing.assert_close(one(points.x, together), torch.cat(alone))
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_batch_norms_fold_into_the_steps(stride: int) -> None:
+    points, one = pixels((9, 6), (9, 6)), step_reducer(4, stride).eval()
+    expected = one(points.x, steps_plan(points, 4, stride))
+    one.fold_norms()
+    assert {type(norm) for norm in one.norms} == {torch.nn.Identity}
+    torch.testing.assert_close(one(points.x, steps_plan(points, 4, stride)), expected)
 
 
 def test_a_window_on_paper() -> None:
