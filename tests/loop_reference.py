@@ -293,9 +293,8 @@ def loop_forward(state: State, config: Any, features: ArrayLike, sites: ArrayLik
     points = as_points(features, sites, size)
     stages: list[Points] = []
     for stage, depth in enumerate(config.depths):
-        stride, name = config.strides[stage], f"reducers.{stage}"
-        points = reduce_points(points, state[f"{name}.weight"], state[f"{name}.bias"], stride)
-        size = reduced_size(size, stride)
+        points = reduce_stage(points, state, f"reducers.{stage}", config.strides[stage])
+        size = reduced_size(size, config.strides[stage])
         for index in range(depth):
             points = block(points, size, state, f"stages.{stage}.{index}", config, stage)
         stages.append(points)
@@ -308,6 +307,22 @@ def loop_logits(state: State, config: Any, features: ArrayLike, sites: ArrayLike
     if logits is None:
         raise ValueError("state has no head.weight: a network without a head has no logits")
     return logits
+
+
+def reduce_stage(points: Points, state: State, name: str, stride: int) -> Points:
+    """Reduce by one window, or by several of stride 2 and one of stride 1 with batch norm (evaluation) and ReLU."""
+    if f"{name}.weight" in state:
+        return reduce_points(points, state[f"{name}.weight"], state[f"{name}.bias"], stride)
+    step = 0
+    while stride >= 1:
+        weight, norm = state[f"{name}.steps.{step}.weight"], f"{name}.norms.{step}"
+        points = reduce_points(points, weight, np.zeros(len(weight)), 2 if stride > 1 else 1)
+        deviation = np.sqrt(state[f"{norm}.running_var"] + NORM_EPS)
+        for site, vector in points.items():
+            normal = (vector - state[f"{norm}.running_mean"]) / deviation
+            points[site] = np.maximum(normal * state[f"{norm}.weight"] + state[f"{norm}.bias"], 0.0)
+        stride, step = stride // 2, step + 1
+    return points
 
 
 def classify(points: Points, state: State) -> Vector:

@@ -12,7 +12,7 @@ from pointcoc import PRESETS, ContextClusterNet, PointSet, concat, image_to_poin
 from pointcoc.nn import ContextCluster
 
 LATTICE_PRESETS = [name for name, config in PRESETS.items() if config.anchors == "lattice"]
-SMALL_PRESETS = ("coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_nano")
+SMALL_PRESETS = ("coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_mini", "coc_nano")
 BACKENDS = ("reference", "ragged")
 NANO_VARIANTS = {
     "soft": {"assignment": "soft"},

@@ -16,7 +16,7 @@ from pointcoc.models.fused_network import MOST_SIZES
 from pointcoc.ops.native_library import why_not_native
 
 LATTICE_PRESETS = [name for name, config in PRESETS.items() if config.anchors == "lattice"]
-SMALL_PRESETS = ("coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_nano")
+SMALL_PRESETS = ("coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_mini", "coc_nano")
 OPTIONS = {
     "count": {"normalizer": "count"},
     "soft": {"assignment": "soft"},
