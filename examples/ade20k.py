@@ -3,7 +3,7 @@
     python examples/ade20k.py --data PATH                       # ADE20K, 80,000 updates of 32 crops of 512 x 512
     python examples/ade20k.py --data PATH --backbone resnet18   # the same head on a timm model
     python examples/ade20k.py --data camvid --num-classes 11 --first-class 0 --ignore 11 --short-side 0 \
-        --crop 224 --batch-size 4 --minutes 30                  # street scenes, for as long as one has
+        --crop 224 --batch-size 4 --lr 2e-4 --backbone coc_mini --minutes 30    # street scenes, for as long as one has
     python examples/ade20k.py --data PATH --weights runs/ade20k --eval-only
 
 `--data` holds images/training and annotations/training, images/validation and annotations/validation; the names of the

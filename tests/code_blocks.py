@@ -46,7 +46,8 @@ def run_blocks(page: Path) -> None:
 
 
 def _run_commands(text: str) -> None:
-    commands = [shlex.split(line, comments=True) for line in text.splitlines()]
+    lines = text.replace("\\\n", " ").splitlines()  # a backslash joins lines, as in a shell
+    commands = [shlex.split(line, comments=True) for line in lines]
     for command in commands:
         if command[:1] == ["pointcoc"]:
             from pointcoc.cli import main

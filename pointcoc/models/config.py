@@ -45,7 +45,8 @@ class NetworkConfig:
             "voxel" any set by one point per occupied cubic cell and its nearest, for sets too large for "fps".
         reducer: of lattices: "window" joins the points of one window, as in the paper; "steps" does it in small windows
             of stride 2 with batch norm and ReLU between (see `StepReducer`), which learns faster from few images. It
-            needs strides that are powers of two, and reads `neighbors` as the window of these steps.
+            needs strides that are powers of two, reads `neighbors` as the window of these steps, and needs more than
+            one anchor a batch while training.
         pool: how anchors of clouds join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
         depths: blocks per stage.
         dims: channels per stage.
@@ -72,7 +73,8 @@ class NetworkConfig:
         layer_scale: initial value of the scales of both branches of a block.
         dense: a norm on the output of every stage instead of one before the mean, for detection and segmentation.
         stage_norm: the norm of `dense`: "set" over all points and channels of a set, as in the official networks, or
-            "batch" over the points of a batch, each channel for itself. Not read where `dense` is not set.
+            "batch" over the points of a batch, each channel for itself, which needs more than one point a batch while
+            training. Not read where `dense` is not set.
         backend: of the cluster operation (see `context_cluster`); weights do not depend on it.
 
     Raises:
@@ -263,7 +265,9 @@ def _check(config: NetworkConfig) -> None:
     if config.anchors == "lattice":
         _check_lattice(config, windows)
     elif config.reducer != "window":
-        raise ValueError(f"reducer {config.reducer!r} needs anchors 'lattice', got {config.anchors!r}; see `pool`")
+        raise ValueError(
+            f"reducer {config.reducer!r} needs anchors 'lattice', got {config.anchors!r}: for clouds choose `pool`"
+        )
     _check_voxels(config)
     _check_partition(config)
 
@@ -302,8 +306,8 @@ def _check_steps(config: NetworkConfig) -> None:
             raise ValueError(f"reducer 'steps' needs neighbors of at least 2, got {config.neighbors}")
         if dim % max(1, stride // 2):
             raise ValueError(
-                f"reducer 'steps' halves the channels from step to step: dims must be multiples of half the strides "
-                f"{config.strides}, got {config.dims}"
+                f"reducer 'steps' doubles the channels with each step of stride 2, up to dims: they must be multiples "
+                f"of half the strides {config.strides}, got {config.dims}"
             )
 
 

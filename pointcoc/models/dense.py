@@ -52,7 +52,7 @@ class StageMaps(nn.Module):
         return self.net.forward_intermediates(images)  # type: ignore[return-value]
 
     def each(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Return the four maps (1, dim, h, w) of each image of a list; images take no part in one another."""
+        """Return the four maps (1, dim, h, w) of each image of a list; only batch norms in training mix images."""
         stages = self.net.forward_intermediates(list(images))
         split = [[one.to_maps() for one in _points(stage).split()] for stage in stages]
         return [list(maps) for maps in zip(*split, strict=True)]

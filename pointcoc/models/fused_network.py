@@ -294,6 +294,6 @@ def _fold(net: ContextClusterNet) -> ContextClusterNet:
 
 
 def _norm(norm: SetNorm | nn.BatchNorm1d, maps: Tensor) -> Tensor:
-    if isinstance(norm, nn.BatchNorm1d):
-        return norm(maps.flatten(0, -2)).view_as(maps)
-    return torch.addcmul(norm.bias, normalize_equal(maps, norm.eps), norm.weight)
+    if isinstance(norm, SetNorm):
+        return torch.addcmul(norm.bias, normalize_equal(maps, norm.eps), norm.weight)
+    return norm(maps.flatten(0, -2)).view_as(maps)

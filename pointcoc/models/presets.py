@@ -81,7 +81,7 @@ PRESETS: dict[str, NetworkConfig] = {
     "coc_medium": _SMALL.replace(depths=(4, 4, 12, 4), heads=(6, 6, 12, 12)),
     "coc_base_dim64": _SMALL.replace(depths=(6, 6, 24, 6), heads=(8, 8, 16, 16)),
     "coc_base_dim96": _SMALL.replace(depths=(4, 4, 12, 4), heads=(8, 8, 16, 16), dims=(96, 192, 384, 768)),
-    # Maps of images for short trainings from nothing, such as those of a few hundred images: reducers of small steps.
+    # Images of about 224 x 224, for segmentation trained from scratch in minutes on few images: small steps.
     "coc_mini": _MINI,
     # Images of about 32 x 32: overlapping windows, three stages of 16 x 16, 8 x 8 and 4 x 4 points.
     "coc_nano": _NANO,

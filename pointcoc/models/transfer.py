@@ -69,8 +69,12 @@ def copy_stages(net: ContextClusterNet, source: ContextClusterNet) -> Transfer:
     """
     _check_stages(net.config, source.config)
     ours, theirs = net.state_dict(), source.state_dict()
-    parts = _parts(ours)
-    copied = [part for part, names in parts.items() if part not in ALWAYS_NEW and _fits(names, ours, theirs)]
+    parts, given = _parts(ours), _parts(theirs)
+    copied = [
+        part
+        for part, names in parts.items()
+        if part not in ALWAYS_NEW and given.get(part) == names and _fits(names, ours, theirs)
+    ]
     with torch.no_grad():
         for name in (name for part in copied for name in parts[part]):
             ours[name].copy_(theirs[name])
@@ -172,7 +176,7 @@ def _parts(names: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 def _fits(names: list[str], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
-    return all(name in theirs and theirs[name].shape == ours[name].shape for name in names)
+    return all(theirs[name].shape == ours[name].shape for name in names)
 
 
 def _count(net: ContextClusterNet, parts: list[str]) -> int:

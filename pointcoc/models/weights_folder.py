@@ -65,7 +65,8 @@ def override(saved: NetworkConfig, overrides: Mapping[str, Any]) -> NetworkConfi
 
 def _fixed(saved: NetworkConfig) -> tuple[str, ...]:
     joined = saved.anchors == "lattice" or saved.pool == "concat"  # the weights know the number of neighbors
-    return (*FIXED, "neighbors") if joined else FIXED
+    fixed = (*FIXED, "neighbors") if joined else FIXED
+    return (*fixed, "strides") if saved.reducer == "steps" else fixed  # they say how many steps there are
 
 
 def build(network_class: type[N], config: NetworkConfig, state: Mapping[str, Tensor], info: WeightsInfo) -> N:

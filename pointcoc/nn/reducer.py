@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointcoc.geometry.neighbors import gather_neighbors
 from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
@@ -107,15 +108,18 @@ def _missing(size: int, window: int, stride: int) -> int:
 class StepReducer(nn.Module):
     """Reduce a lattice in small steps: windows of stride 2 until the stride is reached, then one of stride 1.
 
-    Each step is a `LatticeReducer` with batch norm and ReLU behind it; channels double from step to step. Networks with
-    one large linear window in its place are slow to train from nothing: Early Convolutions Help Transformers See Better
-    (NeurIPS 2021). The batch norm needs more than one anchor a batch while training.
+    Each step is a `LatticeReducer` with batch norm and ReLU behind it; channels double with each step of stride 2, up
+    to `out_dim`. Networks with one large linear window in its place are slow to train from scratch: Early Convolutions
+    Help Transformers See Better (NeurIPS 2021). The batch norm needs more than one anchor a batch while training.
 
     Args:
         in_dim: channels of the points.
         out_dim: channels of the anchors.
         steps: window and stride of each step (see `lattice_steps`).
         pos_dim: axes of the lattice.
+
+    Raises:
+        ValueError: by `forward`, if the plan has another number of steps.
     """
 
     def __init__(self, in_dim: int, out_dim: int, steps: Sequence[tuple[int, int]], pos_dim: int = 2):
@@ -130,6 +134,11 @@ class StepReducer(nn.Module):
 
     def forward(self, x: Tensor, plan: StagePlan) -> Tensor:
         """Map rows of the points before (N, in_dim) to rows of the anchors (A, out_dim)."""
+        if len(plan.steps) != len(self.steps):
+            raise ValueError(
+                f"plan reaches a stage in {len(plan.steps)} steps, this network in {len(self.steps)}: make the plan "
+                "with the network itself (net.plan)"
+            )
         for step, norm, places in zip(self.steps, self.norms, plan.steps, strict=True):
             x = F.relu(norm(step(x, places)))
         return x
@@ -138,7 +147,7 @@ class StepReducer(nn.Module):
         """Put the batch norms, as they are in evaluation, into the layers before them; no training after this."""
         for i, (step, norm) in enumerate(zip(self.steps, self.norms, strict=True)):
             assert isinstance(step, LatticeReducer)
-            assert isinstance(norm, nn.BatchNorm1d)
+            assert isinstance(norm, _BatchNorm)  # of one or of several processes
             assert norm.running_mean is not None
             assert norm.running_var is not None
             scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()

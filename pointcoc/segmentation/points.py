@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class PointSegmenterConfig:
         kind: tells these settings from those of other models.
     """
 
-    network: Mapping[str, Any]
+    network: Mapping[str, Any] = field(metadata={"fields_of": NetworkConfig})
     num_classes: int
     num_categories: int | None
     dropout: float

@@ -62,7 +62,7 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
             message names the file, what it holds and what the model expects. The model is unchanged then.
     """
     tensors, notes = read_weights(path)
-    _check_config(path, notes.get("config"), _config_of(model), _defaults_of(model))
+    _check_config(path, notes.get("config"), model)
     _check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return notes
@@ -239,17 +239,23 @@ def _info_of(model: nn.Module) -> dict[str, Any]:
     return {"weights_info": stated} if any(stated.values()) else {}
 
 
-def _defaults_of(model: nn.Module) -> dict[str, Any]:
-    """The fields of a config that have a default, with it."""
-    config = getattr(model, "config", None)
-    listed = fields(config) if is_dataclass(config) else ()
-    return {field.name: json.loads(json.dumps(field.default)) for field in listed if field.default is not MISSING}
+def _with_later_fields(found: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Add the fields that came after a config was written, with their defaults.
+
+    A field that holds the fields of another config says of which, by the key "fields_of" of its metadata.
+    """
+    listed = fields(kind)
+    later = {field.name: json.loads(json.dumps(field.default)) for field in listed if field.default is not MISSING}
+    inner = {field.name: field.metadata["fields_of"] for field in listed if "fields_of" in field.metadata}
+    full = {**later, **found}
+    return full | {name: _with_later_fields(full[name], kind) for name, kind in inner.items() if name in full}
 
 
-def _check_config(path: str | Path, found: Any, expected: Any, defaults: Mapping[str, Any]) -> None:
+def _check_config(path: str | Path, found: Any, model: nn.Module) -> None:
+    expected = _config_of(model)
     if found is None or expected is None:
         return
-    found = {**defaults, **found}  # fields that came after the file was written
+    found = _with_later_fields(found, model.config)
     names = [name for name in {**expected, **found} if name not in TRAINING_FIELDS]
     other = [name for name in names if found.get(name) != expected.get(name)]
     if other:

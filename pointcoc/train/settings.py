@@ -39,7 +39,8 @@ class Settings:
     batch_size: int = 64
     """Sets (images or clouds) per update, over all processes and all parts of an update."""
     accumulate: int = 1
-    """Parts in which each process computes an update; the same update takes less memory in more parts."""
+    """Parts in which each process computes an update; the same update takes less memory in more parts, each with
+    batch norms of its own."""
     optimizer: str = "adamw"
     """Name of a timm optimizer, for example adamw, sgd or lamb."""
     lr: float = 1e-3

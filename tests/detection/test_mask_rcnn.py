@@ -13,8 +13,9 @@ from pointcoc.models import StageMaps
 NARROW = {"depths": 1, "dims": (8, 12, 16, 20), "heads": 2, "head_dims": 4, "mlp_ratios": 2, "num_classes": 0}
 
 
-def narrow(**settings) -> TrueSizeMaskRCNN:
-    backbone = StageMaps(order_one_network("coc_small", dtype=torch.float32, **NARROW, dense=True, centers=5))
+def narrow(network: dict | None = None, **settings) -> TrueSizeMaskRCNN:
+    overrides = NARROW | {"dense": True, "centers": 5} | (network or {})
+    backbone = StageMaps(order_one_network("coc_small", dtype=torch.float32, **overrides))
     torch.manual_seed(0)
     model = mask_rcnn(backbone, num_classes=3, min_size=64, max_size=150, **settings)
     assert isinstance(model, TrueSizeMaskRCNN)
@@ -48,9 +49,10 @@ def test_small_has_the_parameters_of_the_paper(centers: int) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(33.6e6, rel=0.05)
 
 
-def test_an_image_alone_is_the_image_in_a_padded_batch() -> None:
+@pytest.mark.parametrize("network", [{}, {"reducer": "steps", "stage_norm": "batch"}])
+def test_an_image_alone_is_the_image_in_a_padded_batch(network: dict) -> None:
     """A side of 64, of which no padding is left alone, and sides that no step divides."""
-    model = narrow(box_score_thresh=0.0).double().eval()
+    model = narrow(network, box_score_thresh=0.0).double().eval()
     model.rpn._post_nms_top_n = {"training": 40, "testing": 40}  # fewer masks to draw
     model.roi_heads.detections_per_img = 20
     images = [random(3, 64, 64), random(3, 70, 149), random(3, 64, 97)]

@@ -221,9 +221,13 @@ def test_steps_of_reducers_halve() -> None:
         preset("coc_mini", strides=3)
     with pytest.raises(ValueError, match=r"^reducer 'steps' needs neighbors of at least 2, got \(1, 1, 1, 1\)"):
         preset("coc_mini", neighbors=1)
-    with pytest.raises(ValueError, match=r"dims must be multiples of half the strides \(4, 2, 2, 2\), got \(63, 63,"):
+    with pytest.raises(
+        ValueError, match=r"up to dims: they must be multiples of half the strides \(4, 2, 2, 2\), got \(63, 63,"
+    ):
         preset("coc_mini", dims=63)
-    with pytest.raises(ValueError, match=r"^reducer 'steps' needs anchors 'lattice', got 'fps'; see `pool`"):
+    with pytest.raises(
+        ValueError, match=r"^reducer 'steps' needs anchors 'lattice', got 'fps': for clouds choose `pool`"
+    ):
         preset("coc_points", reducer="steps")
     with pytest.raises(ValueError, match="unknown reducer 'step'; choose from window, steps"):
         preset("coc_mini", reducer="step")

@@ -9,10 +9,10 @@ import timm
 import torch
 from order_one import order_one_network
 
-from pointcoc import ContextClusterNet
 from pointcoc.models import StageMaps, TimmMaps, dense_backbone
 
 NARROW = {"depths": 1, "dims": (8, 12, 16, 20), "heads": 2, "head_dims": 4, "mlp_ratios": 2, "num_classes": 0}
+STEPS = {"reducer": "steps", "stage_norm": "batch"}
 
 
 def stage_maps(**overrides) -> StageMaps:
@@ -32,8 +32,9 @@ def test_maps_have_4_to_32_pixels_per_point(size: tuple[int, int]) -> None:
     assert [tuple(one.shape) for one in maps] == expected
 
 
-def test_an_image_of_a_list_has_the_maps_that_it_has_alone() -> None:
-    backbone, images = stage_maps(centers=5), [random(3, 21, 40), random(3, 64, 33)]
+@pytest.mark.parametrize("overrides", [{"centers": 5}, STEPS])
+def test_an_image_of_a_list_has_the_maps_that_it_has_alone(overrides: dict) -> None:
+    backbone, images = stage_maps(**overrides), [random(3, 21, 40), random(3, 64, 33)]
     for maps, image in zip(backbone.each(images), images, strict=True):
         for one, alone in zip(maps, backbone(image[None]), strict=True):
             torch.testing.assert_close(one, alone, rtol=0, atol=1e-9)
@@ -47,16 +48,17 @@ def test_timm_models_give_the_same_four_maps() -> None:
     assert len(backbone.each([random(3, 32, 32).float()])) == 1
 
 
-def test_weights_of_classification_start_a_backbone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["coc_tiny", "coc_mini"])
+def test_weights_of_classification_start_a_backbone(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POINTCOC_HOME", str(tmp_path))
-    trained = ContextClusterNet.from_preset("coc_tiny")
-    trained.save_pretrained(tmp_path / "coc_tiny")
-    backbone = dense_backbone("coc_tiny", centers=5, pretrained=True)
+    trained = order_one_network(name, torch.float32)
+    trained.save_pretrained(tmp_path / name)
+    backbone = dense_backbone(name, centers=5, pretrained=True)
     assert isinstance(backbone, StageMaps)
     assert backbone.net.config.centers == (5, 5, 5, 5)
-    for name, value in trained.state_dict().items():
-        if not name.startswith(("norm.", "head.")):
-            assert torch.equal(backbone.net.state_dict()[name], value), name
+    for key, value in trained.state_dict().items():
+        if not key.startswith(("norm.", "head.")):
+            assert torch.equal(backbone.net.state_dict()[key], value), key
 
 
 def test_a_classifier_is_removed() -> None:

@@ -247,7 +247,7 @@ needs_native = pytest.mark.skipif(why_not_native() is not None, reason=str(why_n
 
 
 @needs_native
-@pytest.mark.parametrize("name", ["coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small"])
+@pytest.mark.parametrize("name", ["coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small", "coc_mini"])
 def test_native_kernels_are_as_near_as_torch_in_bfloat16(name: str) -> None:
     net, images = order_one_network(name, torch.float32, num_classes=10), batch((224, 224)).float()
     with torch.inference_mode():

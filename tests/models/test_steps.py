@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from order_one import order_one_network
+from order_one import order_one, order_one_network
 from torch import nn
 
 import pointcoc.timm  # noqa: F401
 from pointcoc import ContextClusterNet, concat, image_to_points
+from pointcoc.export import export_network
 from pointcoc.geometry import make_plan
 from pointcoc.models import preset
 from pointcoc.train import load_weights, save_weights
@@ -98,9 +99,10 @@ def test_files_keep_the_steps(net, tmp_path: Path) -> None:
     close(again(images(1, 3, 8, 8)), net(images(1, 3, 8, 8)))
     with pytest.raises(ValueError, match="reducer='window' does not fit the parameters of the file"):
         ContextClusterNet.from_pretrained(tmp_path, reducer="window")
+    with pytest.raises(ValueError, match=r"strides=\(4, 2, 2, 1\) does not fit the parameters of the file"):
+        ContextClusterNet.from_pretrained(tmp_path, strides=(4, 2, 2, 1))
     save_weights(tmp_path / "best.safetensors", net)
-    other = order_one_network(net.config)
-    nn.init.zeros_(other.reducers[0].steps[0].weight)
+    other = order_one(order_one_network(net.config), seed=2)
     load_weights(other, tmp_path / "best.safetensors")
     close(other(images(1, 3, 8, 8)), net(images(1, 3, 8, 8)))
 
@@ -126,3 +128,42 @@ def test_the_fused_form_runs_in_bfloat16() -> None:
         expected = net(image)
         low = net.fuse().to(torch.bfloat16)(image.bfloat16()).float()
     assert 0 < (low - expected).norm() < 0.1 * expected.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reducer", ["steps", "window"])
+def test_batch_norms_of_several_processes_fuse_too(reducer: str) -> None:
+    net = order_one_network("coc_mini", dense=True, reducer=reducer, **SMALL)
+    logits = net(images(2, 3, 32, 64))
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(net).eval()
+    close(converted.fuse()(images(2, 3, 32, 64)), logits)
+
+
+def test_a_plan_of_another_reducer_gets_a_sentence(net) -> None:
+    window = ContextClusterNet(net.config.replace(reducer="window"))
+    with pytest.raises(ValueError, match="plan reaches a stage in 1 steps, this network in 3: make the plan with"):
+        net(images(1, 3, 16, 16), window.plan(images(1, 3, 16, 16)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("output", ["logits", "stages"])
+def test_exported_graphs_take_other_sizes(net, output: str, tmp_path: Path) -> None:
+    loaded = torch.export.load(
+        export_network(net, tmp_path / "net.pt2", size=(70, 96), dynamic=True, output=output)
+    ).module()
+    for num, *size in ((1, 65, 128), (3, 97, 80)):
+        given = images(num, 3, *size)
+        expected = net.forward_intermediates(given) if output == "stages" else [net(given)]
+        for actual, one in zip(loaded(given), expected, strict=True):
+            close(actual, one)
+
+
+@torch.no_grad()
+def test_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    net = order_one_network("coc_mini", torch.float32, **SMALL)
+    path = export_network(net, tmp_path / "net.onnx", size=(40, 64))
+    given = images(2, 3, 40, 64).float()
+    (logits,) = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": given.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), net(given), rtol=0, atol=1e-3)

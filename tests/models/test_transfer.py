@@ -76,6 +76,12 @@ def test_other_norms_stay_for_dense_networks() -> None:
     )  # fmt: skip
 
 
+def test_other_kinds_of_norms_stay() -> None:
+    set_norms, batch_norms = image_net(dense=True), image_net(dense=True, stage_norm="batch")
+    for net, source in ((set_norms, batch_norms), (batch_norms, set_norms)):
+        assert copy_stages(net, source).kept == ("reducers.0", "stage_norms.0", "stage_norms.1", "head")
+
+
 def test_the_dtype_of_the_receiver_stays_and_the_source_is_told() -> None:
     net, source = cloud_net().double(), image_net().half()
     source.weights_info = type(source.weights_info)(license="mit", source="photos")

@@ -43,8 +43,9 @@ def test_logits_have_the_size_of_the_image(size: tuple[int, int]) -> None:
     assert narrow()(random(2, 3, *size)).shape == (2, 5, *size)
 
 
-def test_images_of_several_sizes_are_what_they_are_alone() -> None:
-    model, images = narrow(centers=5), [random(3, 37, 50), random(3, 20, 33)]
+@pytest.mark.parametrize("overrides", [{"centers": 5}, {"reducer": "steps", "stage_norm": "batch"}])
+def test_images_of_several_sizes_are_what_they_are_alone(overrides: dict) -> None:
+    model, images = narrow(**overrides), [random(3, 37, 50), random(3, 20, 33)]
     for logits, image in zip(model(images), images, strict=True):
         torch.testing.assert_close(logits, model(image[None])[0], rtol=0, atol=1e-9)
 
