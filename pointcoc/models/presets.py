@@ -60,18 +60,6 @@ _NANO = NetworkConfig(
     center_neighbors=(8, 8, 8),
     layer_scale=0.1,
 )
-_MINI = NetworkConfig(
-    reducer="steps",
-    depths=(1, 1, 1, 1),
-    dims=(64, 128, 256, 320),
-    heads=(2, 4, 8, 8),
-    head_dims=(32, 32, 32, 32),
-    mlp_ratios=(2, 2, 2, 2),
-    neighbors=(4, 4, 4, 4),
-    window=(14, 14, 14, 7),
-    layer_scale=1.0,
-    stage_norm="batch",
-)
 PRESETS: dict[str, NetworkConfig] = {
     # The official networks (Context Clusters, ICLR 2023, section 3.3, and the authors' code).
     "coc_tiny": _TINY,
@@ -82,7 +70,18 @@ PRESETS: dict[str, NetworkConfig] = {
     "coc_base_dim64": _SMALL.replace(depths=(6, 6, 24, 6), heads=(8, 8, 16, 16)),
     "coc_base_dim96": _SMALL.replace(depths=(4, 4, 12, 4), heads=(8, 8, 16, 16), dims=(96, 192, 384, 768)),
     # Images of about 224 x 224, for segmentation trained from scratch in minutes on few images: small steps.
-    "coc_mini": _MINI,
+    "coc_mini": _TINY.replace(
+        reducer="steps",
+        depths=1,
+        dims=(64, 128, 256, 320),
+        heads=(2, 4, 8, 8),
+        head_dims=32,
+        mlp_ratios=2,
+        neighbors=4,
+        window=(14, 14, 14, 7),
+        layer_scale=1.0,
+        stage_norm="batch",
+    ),
     # Images of about 32 x 32: overlapping windows, three stages of 16 x 16, 8 x 8 and 4 x 4 points.
     "coc_nano": _NANO,
     # The same for short trainings: one block a stage, narrow MLPs, more of the time goes to new images.

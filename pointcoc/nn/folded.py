@@ -48,3 +48,8 @@ def are_plain(*modules: nn.Module) -> bool:
     Adapters, quantized layers and parametrizations have classes of their own; hooks must see their module called.
     """
     return all(type(one) in PLAIN and not (one._forward_hooks or one._forward_pre_hooks) for one in modules)
+
+
+def frozen(value: Tensor) -> nn.Parameter:
+    """Copy a tensor into a parameter that has no gradient."""
+    return nn.Parameter(value.detach().clone(), requires_grad=False)

@@ -10,7 +10,7 @@ from pointcoc.geometry.segments import Segments
 from pointcoc.geometry.tiles import Tiles
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.cluster import cluster_layer
-from pointcoc.nn.folded import after_norm, before_scale
+from pointcoc.nn.folded import after_norm, before_scale, frozen
 from pointcoc.nn.mlp import split_rows
 from pointcoc.nn.norm import normalize, normalize_equal
 from pointcoc.ops import Assignment
@@ -37,7 +37,7 @@ class FusedBlock(nn.Module):
         self.eps1, self.eps2 = block.norm1.eps, block.norm2.eps
         self.fv = _frozen_linear(*after_norm(block.norm1, cluster.f, cluster.v, dtype=torch.float64))
         self.proj = _frozen_linear(*before_scale(cluster.proj, block.scale1, dtype=torch.float64))
-        self.alpha, self.beta = _frozen(cluster.alpha), _frozen(cluster.beta)
+        self.alpha, self.beta = frozen(cluster.alpha), frozen(cluster.beta)
         self.fc1 = _frozen_linear(*after_norm(block.norm2, mlp.fc1, dtype=torch.float64))
         self.fc2 = _frozen_linear(*before_scale(mlp.fc2, block.scale2, dtype=torch.float64))
 
@@ -79,9 +79,5 @@ class FusedBlock(nn.Module):
 
 def _frozen_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    layer.weight, layer.bias = _frozen(weight), _frozen(bias)
+    layer.weight, layer.bias = frozen(weight), frozen(bias)
     return layer
-
-
-def _frozen(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach().clone(), requires_grad=False)

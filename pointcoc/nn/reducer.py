@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pointcoc.geometry.neighbors import gather_neighbors
 from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
+from pointcoc.nn.folded import frozen
 from pointcoc.nn.norm import SetNorm
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -128,7 +130,7 @@ class StepReducer(nn.Module):
         dims = [in_dim, *(out_dim >> max(0, halvings - 1 - i) for i in range(len(steps)))]
         self.steps = nn.ModuleList(
             LatticeReducer(before, dim, window, stride, pos_dim, bias=False)
-            for before, dim, (window, stride) in zip(dims, dims[1:], steps, strict=False)
+            for (before, dim), (window, stride) in zip(itertools.pairwise(dims), steps, strict=True)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for dim in dims[1:])
 
@@ -153,12 +155,8 @@ class StepReducer(nn.Module):
             scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
             weight = step.weight.double() * scale.view(-1, *[1] * (step.weight.ndim - 1))
             bias = norm.bias.double() - scale * norm.running_mean.double()
-            step.weight, step.bias = _frozen(weight.to(step.weight.dtype)), _frozen(bias.to(step.weight.dtype))
+            step.weight, step.bias = (frozen(value.to(step.weight.dtype)) for value in (weight, bias))
             self.norms[i] = nn.Identity()
-
-
-def _frozen(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach(), requires_grad=False)
 
 
 def lattice_steps(window: int, stride: int) -> tuple[tuple[int, int], ...]:
