@@ -119,7 +119,8 @@ def _timm_features(name: str, pretrained: bool) -> nn.Module:
     import timm  # optional, and slow to import
 
     if not timm.is_model(name):
-        presets = ", ".join(preset for preset, config in PRESETS.items() if config.strides == (4, 2, 2, 2))
+        fitting = [key for key, one in PRESETS.items() if one.anchors == "lattice" and one.strides == (4, 2, 2, 2)]
+        presets = ", ".join(fitting)
         raise ValueError(f"unknown backbone {name!r}; choose from {presets}, or a model that timm.list_models() names")
     return timm.create_model(name, features_only=True, pretrained=pretrained)
 

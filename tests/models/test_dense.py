@@ -66,7 +66,10 @@ def test_a_classifier_is_removed() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"unknown backbone 'coc_smal'; choose from coc_tiny, .*timm.list_models"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown backbone 'coc_smal'; choose from coc_tiny, .*coc_mini, or a model that timm.list_models",
+    ):
         dense_backbone("coc_smal")
     with pytest.raises(ValueError, match=r"centers are a setting of our presets, got centers 5 for 'resnet18'"):
         dense_backbone("resnet18", centers=5)
