@@ -15,7 +15,7 @@ import pointcoc
 ROOT = Path(pointcoc.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
-    ("version", "extensions", "pointset"),
+    ("version", "checks", "extensions", "files", "pointset"),
     ("geometry",),
     ("ops",),
     ("nn",),

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count, check_folder
+from pointcoc.checks import check_choice, check_count, check_folder
 
 
 class HDF5Clouds(Dataset):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.data.checks import check_count, check_folder, import_train_extra
+from pointcoc.checks import check_count, check_folder, import_train_extra
 from pointcoc.data.mask_folder import read_image
 
 

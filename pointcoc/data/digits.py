@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count, import_train_extra
+from pointcoc.checks import check_choice, check_count, import_train_extra
 from pointcoc.data.splits import split_validation
 from pointcoc.pointset import PointSet, image_to_points
 

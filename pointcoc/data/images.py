@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pointcoc.data.checks import check_choice, check_folder, import_train_extra
+from pointcoc.checks import check_choice, check_folder, import_train_extra
 
 
 def image_folder(path: str | Path, split: str = "train", transform: Callable[[Any], Any] | None = None) -> Any:

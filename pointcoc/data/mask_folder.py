@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.data.checks import check_count, check_folder, import_train_extra
+from pointcoc.checks import check_count, check_folder, import_train_extra
 
 IGNORE = -100
 """The class of pixels that count nowhere, as in torch's cross entropy."""

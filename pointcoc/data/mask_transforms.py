@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.data.checks import import_train_extra
+from pointcoc.checks import import_train_extra
 from pointcoc.data.mask_folder import IGNORE
 
 MEAN = (0.485, 0.456, 0.406)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count, check_folder
+from pointcoc.checks import check_choice, check_count, check_folder
 from pointcoc.data.collate import collate_sets
 from pointcoc.pointset import PointSet
 

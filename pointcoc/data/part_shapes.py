@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count
+from pointcoc.checks import check_choice, check_count
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, HDF5Parts, list_name
 from pointcoc.data.part_solids import PARTS, part_clouds
 from pointcoc.data.shapes import cache_folder, complete_or_absent

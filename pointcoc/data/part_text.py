@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pointcoc.data.checks import check_count, check_folder
+from pointcoc.checks import check_count, check_folder
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name
 from pointcoc.data.shapes import complete_or_absent
 

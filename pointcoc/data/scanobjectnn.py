@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count, check_folder
+from pointcoc.checks import check_choice, check_count, check_folder
 from pointcoc.data.clouds import HDF5Clouds
 
 CLASSES = (

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_count, check_folder
+from pointcoc.checks import check_count, check_folder
 from pointcoc.data.mask_folder import IGNORE
 
 S3DIS_CLASSES = (

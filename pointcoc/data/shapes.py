@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from torch_geometric.data import Data
 
-from pointcoc.data.checks import check_choice, check_count
+from pointcoc.checks import check_choice, check_count
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.solids import SOLIDS, solid_clouds
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from pointcoc.data.checks import check_folder, import_extra, import_train_extra
+from pointcoc.checks import check_folder, import_extra, import_train_extra
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pointcoc.data.checks import check_count
+from pointcoc.checks import check_count
 
 
 def split_validation(

@@ -126,6 +126,16 @@ class NetworkConfig:
         return len(self.depths)
 
     @property
+    def on_lattice(self) -> bool:
+        """Whether the input lies on a lattice (images and their pixels), else it is clouds."""
+        return self.anchors == "lattice"
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the network reads images: lattices of two axes."""
+        return self.on_lattice and self.pos_dim == 2
+
+    @property
     def input_dim(self) -> int:
         """Features of an input point; those of images include their coordinates."""
         return self.in_channels + (self.pos_dim if self.anchors == "lattice" else 0)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_folder, import_train_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, image_folder, shapes
-from pointcoc.data.checks import check_folder, import_train_extra
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
+from pointcoc.checks import check_count
 from pointcoc.data import collate_sets
-from pointcoc.data.checks import check_count
 from pointcoc.pointset import PointSet, image_to_points
 from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
 from pointcoc.robustness.drawing import generator

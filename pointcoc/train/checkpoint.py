@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pointcoc.train.whole_files import atomic, flush, remove
+from pointcoc.files import atomic, flush, remove
 
 BEST = "best.safetensors"
 WEIGHTS = "model.safetensors"

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointcoc.files import atomic
 from pointcoc.train.metrics import METRICS
-from pointcoc.train.whole_files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

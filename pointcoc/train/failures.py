@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from pointcoc.files import atomic
 from pointcoc.train import checkpoint
 from pointcoc.train.settings import Settings
-from pointcoc.train.whole_files import atomic
 
 BAD_BATCH = "bad-batch.pt"
 

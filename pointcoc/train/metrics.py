@@ -16,7 +16,7 @@ from torchmetrics.aggregation import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 from tqdm import tqdm
 
-from pointcoc.train.whole_files import atomic
+from pointcoc.files import atomic
 
 if sys.platform != "win32":
     import resource

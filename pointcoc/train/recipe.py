@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pointcoc.files import atomic
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
@@ -19,7 +20,6 @@ from pointcoc.train.loop import evaluate
 from pointcoc.train.processes import is_main_process, say
 from pointcoc.train.settings import Precision, Settings
 from pointcoc.train.task import Classification, Task
-from pointcoc.train.whole_files import atomic
 
 SEEDS = "seeds.json"
 

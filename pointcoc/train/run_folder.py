@@ -4,10 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pointcoc.files import remove
 from pointcoc.train import checkpoint
 from pointcoc.train.metrics import METRICS
 from pointcoc.train.settings import Settings
-from pointcoc.train.whole_files import remove
 
 # A resumed run may change these; any other difference would make it a different run.
 FREE_ON_RESUME = (

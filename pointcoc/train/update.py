@@ -8,11 +8,11 @@ import torch
 from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 
+from pointcoc.files import atomic
 from pointcoc.train.failures import BAD_BATCH, not_finite, out_of_memory, save_batch
 from pointcoc.train.items import Batch, num_items, source_of
 from pointcoc.train.run import Run
 from pointcoc.train.run_folder import BAD_ITEMS
-from pointcoc.train.whole_files import atomic
 
 
 def one_update(run: Run, parts: list[Batch], size: int) -> float:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pointcoc.train.whole_files import atomic, remove
+from pointcoc.files import atomic, remove
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Argument checks shared by the data sets, and the door to the packages of extras."""
+"""Checks of arguments, and importing the packages of extras."""
 
 from __future__ import annotations
 

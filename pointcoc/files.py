@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders: writing them whole or not at all, the cache folder, and the first line of an error."""
 
 import os
 import shutil
@@ -40,3 +40,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def cache_folder(*names: str) -> Path:
+    """Return a folder for what the library keeps between runs: $POINTCOC_HOME/..., else ~/.cache/pointcoc/...
+
+    Args:
+        *names: parts of the path below it.
+    """
+    home = os.environ.get("POINTCOC_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "pointcoc").joinpath(*names)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
