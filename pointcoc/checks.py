@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,20 @@ def import_extra(module: str, extra: str) -> Any:
         if error.name != package:  # the package is there and lacks something of its own
             raise
         raise ImportError(f"this data set needs {package}; install it with: pip install 'pointcoc[{extra}]'") from error
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a module in which names were changed: old ones work for one release, with a warning.
+
+    Args:
+        module: its `__name__`.
+        names: old names and the new ones.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} is now called {names[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return find

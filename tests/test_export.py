@@ -152,9 +152,9 @@ def test_onnx_of_clouds(tmp_path: Path) -> None:
         ({}, {"num_points": 9}, r"this network reads images: give size=\(height, width\)"),
         ({"backend": "ragged"}, {"size": (8, 8)}, "backend 'ragged' cannot be exported"),
         (
-            {"backend": "fused"},
+            {"backend": "triton"},
             {"size": (8, 8)},
-            "backend 'fused' cannot be exported: its kernels need Triton and a GPU",
+            "backend 'triton' cannot be exported: its kernels need Triton and a GPU",
         ),
         ({}, {"size": (20, 8), "dynamic": True}, r"sides of at least 9 for this network, also for size, got \(20, 8\)"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,3 +98,19 @@ def test_import_is_quiet_and_light() -> None:
         [sys.executable, "-W", "error::UserWarning:pointcoc", "-c", LIGHT, *OPTIONAL], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("pointcoc.models", "FusedNet", "FoldedNet"),
+        ("pointcoc.nn", "FusedBlock", "FoldedBlock"),
+        ("pointcoc.ops", "BACKENDS", "OPERATORS"),
+    ],
+)
+def test_old_names_work_with_a_warning(module: str, old: str, new: str) -> None:
+    where = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{old} is now called {new}"):
+        assert getattr(where, old) is getattr(where, new)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = where.Nothing

@@ -46,7 +46,7 @@ class ExportForm(nn.Module):
         # Of the class itself: the timm form of a network overrides these methods.
         if self.output == "stages":
             return tuple(ContextClusterNet.forward_intermediates(self.net, input))
-        _, features, assigned, _ = self.net._run(input, None)
+        _, features, assigned, _ = self.net._run(input, None, is_watched=self.output == "assignments")
         logits = ContextClusterNet.forward_head(self.net, features)
         if self.output == "logits":
             return (logits,)
@@ -181,9 +181,9 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
         raise ValueError(
             "backend 'ragged' cannot be exported: its shapes depend on the data; load the network with backend='auto'"
         )
-    if config.backend == "fused":
+    if config.backend == "triton":
         raise ValueError(
-            "backend 'fused' cannot be exported: its kernels need Triton and a GPU; load it with backend='auto'"
+            "backend 'triton' cannot be exported: its kernels need Triton and a GPU; load it with backend='auto'"
         )
     if config.anchors == "lattice":
         return

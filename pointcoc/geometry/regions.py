@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode as get_mode
 
 from pointcoc.geometry.centers import (
     cloud_members,
@@ -72,6 +74,18 @@ class TileOrder:
 Order = IndexOrder | TileOrder | None
 
 
+class Proposals(NamedTuple):
+    """What proposes the centers of uniform regions: averages over some of their points.
+
+    Args:
+        mean: the matrix that averages the points of each proposal, (m, n), or (R, m, n) where regions differ.
+        exists: False for proposals without points, (m, 1) or (R, m, 1); None if there are none.
+    """
+
+    mean: Tensor
+    exists: Tensor | None
+
+
 @dataclass(frozen=True, eq=False)
 class UniformRegions:
     """Regions with equally many points.
@@ -87,11 +101,31 @@ class UniformRegions:
     members: Tensor
     order: Order = None
     all_exist: bool = False
+    _proposals: dict[torch.dtype, Proposals] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_centers(self) -> int:
         """Proposals per region, m."""
         return self.members.shape[1]
+
+    def proposals(self, dtype: torch.dtype) -> Proposals:
+        """Return what proposes the centers, computed once for all blocks; where all regions are alike, one matrix.
+
+        Args:
+            dtype: of the matrix.
+        """
+        if torch.compiler.is_compiling() or get_mode() is not None:  # what tracing tools make is no tensor to keep
+            return self._averages(dtype)
+        if dtype not in self._proposals:
+            with torch.inference_mode(False):  # a plan used during inference must serve training too
+                self._proposals[dtype] = self._averages(dtype)
+        return self._proposals[dtype]
+
+    def _averages(self, dtype: torch.dtype) -> Proposals:
+        members = self.members.to(dtype)
+        members = members[0] if members.shape[0] == 1 else members
+        count = members.sum(-1, keepdim=True)
+        return Proposals(members / count.clamp(min=1), None if self.all_exist else count > 0)
 
     def uniform(self) -> tuple[UniformRegions, None]:
         """Return self; no row is padding."""

@@ -1,10 +1,11 @@
 """Networks, their configurations and weights."""
 
+from pointcoc.checks import renamed
 from pointcoc.models.card import ImageTransform, WeightsInfo
 from pointcoc.models.clusters import Centers, StageClusters
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
-from pointcoc.models.fused_network import FusedNet
+from pointcoc.models.folded_network import FoldedNet
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
@@ -15,7 +16,7 @@ __all__ = [
     "PRESETS",
     "Centers",
     "ContextClusterNet",
-    "FusedNet",
+    "FoldedNet",
     "ImageTransform",
     "NetworkConfig",
     "PointMLPCoC",
@@ -31,3 +32,5 @@ __all__ = [
     "preset",
     "with_stages_of",
 ]
+
+__getattr__ = renamed(__name__, {"FusedNet": "FoldedNet"})

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pointcoc.geometry.plan import StageGeometry
 from pointcoc.nn.coordinates import COORDINATES
+from pointcoc.nn.norm import NORMS
 from pointcoc.nn.reducer import POOLS, REDUCERS, lattice_steps
-from pointcoc.ops import BACKENDS, ClusterOptions
+from pointcoc.ops import OPERATORS, ClusterOptions
 
 PER_STAGE = (
     "depths", "dims", "heads", "head_dims", "mlp_ratios", "strides", "neighbors", "regions", "centers",
@@ -23,7 +24,6 @@ PER_STAGE = (
 COUNTS = tuple(name for name in PER_STAGE if name not in ("mlp_ratios", "window", "voxels"))
 ANCHORS = ("lattice", "fps", "voxel")
 PARTITIONS = ("cells", "curve")
-STAGE_NORMS = ("set", "batch")
 PROPOSALS = ("cells", "fps", "curve")
 
 
@@ -75,7 +75,9 @@ class NetworkConfig:
         stage_norm: the norm of `dense`: "set" over all points and channels of a set, as in the official networks, or
             "batch" over the points of a batch, each channel for itself, which needs more than one point a batch while
             training. Not read where `dense` is not set.
-        backend: of the cluster operation (see `context_cluster`); weights do not depend on it.
+        norm: the norm of blocks, of the last stage and of reducers of clouds, a key of `pointcoc.nn.NORMS`: "set" over
+            all points and channels of a set, as in the official networks, or "batch" (see `stage_norm`).
+        backend: which operator computes a cluster layer (see `pointcoc.ops.OPERATORS`); weights do not depend on it.
 
     Raises:
         ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
@@ -111,6 +113,7 @@ class NetworkConfig:
     layer_scale: float = 1e-5
     dense: bool = False
     stage_norm: str = "set"
+    norm: str = "set"
     backend: str = "auto"
 
     def __post_init__(self) -> None:
@@ -239,10 +242,11 @@ def _check(config: NetworkConfig) -> None:
     _check_choice("coordinates", config.coordinates, COORDINATES)
     _check_choice("reducer", config.reducer, REDUCERS)
     _check_choice("pool", config.pool, POOLS)
-    _check_choice("stage_norm", config.stage_norm, STAGE_NORMS)
+    _check_choice("stage_norm", config.stage_norm, tuple(NORMS))
+    _check_choice("norm", config.norm, tuple(NORMS))
     _check_choice("partition", config.partition, PARTITIONS)
     _check_choice("proposals", config.proposals, PROPOSALS)
-    _check_choice("backend", config.backend, ("auto", *BACKENDS))
+    _check_choice("backend", config.backend, ("auto", *OPERATORS))
     _ = config.options
     for name in (
         "depths",

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import nn
 
-from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
 from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
-from pointcoc.models.clusters import StageClusters, stage_clusters
-from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
-from pointcoc.models.fused_network import FusedNet
+from pointcoc.models.cluster_network import ClusterNetwork
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.folded_network import FoldedNet
 from pointcoc.models.hub import HubMixin, load_preset
 from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.weights_folder import build
-from pointcoc.nn import CloudReducer, ClusterBlock, LatticeReducer, SetNorm, StepReducer
-from pointcoc.nn.coordinates import encode_coordinates
-from pointcoc.ops import Assignment
-from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
+from pointcoc.nn import NORMS, CloudReducer, ClusterBlock, LatticeReducer, Stage, StepReducer
 
 
-class Stage(nn.ModuleList):
-    """The blocks of one stage; points enter region order once and leave it once."""
-
-    grad_checkpointing = False
-
-    def forward(self, x: Tensor, plan: StagePlan) -> tuple[Tensor, list[Assignment]]:
-        """Map the rows of the anchors (A, dim) to rows of the same order; assignments stay in region order."""
-        order = plan.regions.order
-        x = x if order is None else order.enter(x)
-        assignments = []
-        for block in self:
-            x, assignment = self._run(block, x, plan)
-            assignments.append(assignment)
-        return x if order is None else order.leave(x), assignments
-
-    def _run(self, block: nn.Module, x: Tensor, plan: StagePlan) -> tuple[Tensor, Assignment]:
-        if self.grad_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, plan.sets, plan.regions, use_reentrant=False)
-        return block(x, plan.sets, plan.regions)
-
-
-class ContextClusterNet(nn.Module, HubMixin):
+class ContextClusterNet(ClusterNetwork, HubMixin):
     """Context Clusters (ICLR 2023): reducers and stages of cluster blocks, then norm, mean over points, linear.
 
     An input is a tensor, a list of images (C, H, W) of any sizes, a `PointSet`, or torch_geometric `Data` or `Batch`.
@@ -68,7 +42,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))  # start as torch does
         self.stages = nn.ModuleList(_stage(config, s) for s in range(config.num_stages))
         self.stage_norms = _stage_norms(config) if config.dense else None
-        self.norm = None if config.dense else SetNorm(config.dims[-1])
+        self.norm = None if config.dense else NORMS[config.norm](config.dims[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config)
         self.stages.apply(_init_linear)
@@ -121,75 +95,7 @@ class ContextClusterNet(nn.Module, HubMixin):
         config, state = read_official(checkpoint, preset, config, normalizer)
         return build(cls, config, state, OFFICIAL_WEIGHTS)
 
-    def forward(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> Tensor:
-        """Classify each set.
-
-        Args:
-            input: images, a PointSet, or torch_geometric data (see the class).
-            plan: the geometry of this input, if it was made before (see `plan`).
-
-        Returns:
-            Logits, shape (B, num_classes).
-        """
-        return self.forward_head(self.forward_features(input, plan))
-
-    def forward_features(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> PointSet:
-        """Return the points of the last stage with normalized features."""
-        return self._run(input, plan)[1]
-
-    def forward_head(self, features: PointSet, pre_logits: bool = False) -> Tensor:
-        """Average the points of each set and classify.
-
-        Args:
-            features: what `forward_features` returned.
-            pre_logits: return the averages (B, dim) before the classifier.
-        """
-        pooled = segment_mean(features.x, Segments.of(features))
-        return pooled if pre_logits else self.head(self.dropout(pooled))
-
-    def forward_intermediates(
-        self,
-        input: Tensor | PointSet | Any,
-        indices: Sequence[int] | None = None,
-        norm: bool = False,
-        plan: NetworkPlan | None = None,
-    ) -> list[Tensor] | list[PointSet]:
-        """Return the output of stages.
-
-        Args:
-            input: images, a PointSet, or torch_geometric data.
-            indices: stages to return, 0 first, negative from the end; all by default.
-            norm: normalize the last stage as `forward_features` does; dense networks normalize every stage always.
-            plan: the geometry of this input, if it was made before.
-
-        Returns:
-            Maps (B, dim, H, W) for a tensor of images, PointSets for all else.
-        """
-        outputs, last, *_ = self._run(input, plan)
-        if norm:
-            outputs[-1] = last
-        points = [outputs[s] for s in stage_numbers(self.config, indices)]
-        is_images = isinstance(input, Tensor) and self.config.anchors == "lattice"
-        return [point.to_maps() for point in points] if is_images else points
-
-    def assignments(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> list[StageClusters]:
-        """Return the clusters that each block and head of each stage finds, with the centers they belong to.
-
-        Args:
-            input: images, a PointSet, or torch_geometric data (see the class).
-            plan: the geometry of this input, if it was made before.
-
-        Returns:
-            One `StageClusters` a stage, of all sets of the batch; its `split()` gives those of each.
-        """
-        outputs, _, assignments, plan = self._run(input, plan)
-        return [stage_clusters(*stage) for stage in zip(outputs, assignments, plan.stages, strict=True)]
-
-    def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
-        """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
-        return make_plan(self._points(input), self.config.geometry)
-
-    def fuse(self, kernels: Literal["torch", "native"] = "torch") -> FusedNet:
+    def fuse(self, kernels: Literal["torch", "native"] = "torch") -> FoldedNet:
         """Return the inference form: an equivalent network with constants folded, which cannot be trained.
 
         Args:
@@ -202,8 +108,8 @@ class ContextClusterNet(nn.Module, HubMixin):
             ValueError: if the network is in training mode, or `kernels` is unknown or not for this network.
             RuntimeError: if the native kernels cannot run here; the message says why.
         """
-        fused = FusedNet(self, kernels)
-        return fused.to(torch.bfloat16) if kernels == "native" else fused
+        folded = FoldedNet(self, kernels)
+        return folded.to(torch.bfloat16) if kernels == "native" else folded
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
@@ -221,59 +127,9 @@ class ContextClusterNet(nn.Module, HubMixin):
         for stage in self.stages:
             stage.grad_checkpointing = enable  # type: ignore[assignment]
 
-    def get_classifier(self) -> nn.Module:
-        """Return the classifier, nn.Identity if there is none."""
-        return self.head
-
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay should leave alone (timm's optimizers ask)."""
         return {name for name, parameter in self.named_parameters() if parameter.ndim == 1}
-
-    def _run(
-        self, input: Tensor | PointSet | Any, plan: NetworkPlan | None
-    ) -> tuple[list[PointSet], PointSet, list[list[Assignment]], NetworkPlan]:
-        """Return the output of each stage, the last one normalized, the assignments of each stage, and the plan."""
-        points = self._points(input)
-        if plan is None:
-            plan = make_plan(points, self.config.geometry)
-        else:
-            plan.check(points)
-        x = points.x if plan.order is None else points.x.index_select(0, plan.order)
-        x = self._encode(x)
-        outputs, assignments = [], []
-        for s, stage in enumerate(plan.stages):
-            x, assigned = self.stages[s](self.reducers[s](x, stage), stage)
-            normal = x if self.stage_norms is None else _normalize(self.stage_norms[s], x, stage)
-            outputs.append(stage.anchors.with_x(normal))
-            assignments.append(assigned)
-        last = outputs[-1]
-        if self.norm is not None and len(outputs) == self.config.num_stages:  # a plan may end at an earlier stage
-            last = last.with_x(self.norm(x, plan.stages[-1].sets))
-        return outputs, last, assignments, plan
-
-    def _encode(self, x: Tensor) -> Tensor:
-        """Features of the input as the first reducer reads them: the coordinates of images as `coordinates` says."""
-        config = self.config
-        if config.coordinates == "numbers":
-            return x
-        places = encode_coordinates(x[:, config.in_channels :], config.coordinates, config.frequencies)
-        return torch.cat([x[:, : config.in_channels], places], dim=1)
-
-    def _points(self, input: Tensor | PointSet | Any) -> PointSet:
-        """Read any input as a PointSet and check its channels and dimensions."""
-        config = self.config
-        if isinstance(input, (list, tuple)) and all(isinstance(one, Tensor) for one in input):
-            input = image_to_points(input)
-        elif isinstance(input, Tensor):
-            check_tensor(input, config)
-            input = image_to_points(input) if config.anchors == "lattice" else cloud_to_points(input, config.pos_dim)
-        points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
-        if points.x.shape[1] != config.input_dim or points.pos.shape[1] != config.pos_dim:
-            raise ValueError(
-                f"points must have {config.input_dim} features (x) and {config.pos_dim} coordinates (pos), got "
-                f"{points.x.shape[1]} and {points.pos.shape[1]}"
-            )
-        return points
 
 
 def _reducer(config: NetworkConfig, s: int) -> nn.Module:
@@ -282,7 +138,8 @@ def _reducer(config: NetworkConfig, s: int) -> nn.Module:
         return StepReducer(in_dim, config.dims[s], config.steps(s), config.pos_dim)
     if config.anchors == "lattice":
         return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
-    return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm=s > 0)
+    norm = config.norm if s else None  # the input is raw
+    return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm)
 
 
 def _stage(config: NetworkConfig, s: int) -> Stage:
@@ -297,18 +154,14 @@ def _stage(config: NetworkConfig, s: int) -> Stage:
             config.drop_path * (before + block) / last,
             config.layer_scale,
             config.backend,
+            config.norm,
         )
         for block in range(config.depths[s])
     )
 
 
 def _stage_norms(config: NetworkConfig) -> nn.ModuleList:
-    norm = SetNorm if config.stage_norm == "set" else nn.BatchNorm1d
-    return nn.ModuleList(norm(dim) for dim in config.dims)
-
-
-def _normalize(norm: nn.Module, x: Tensor, stage: StagePlan) -> Tensor:
-    return norm(x, stage.sets) if isinstance(norm, SetNorm) else norm(x)
+    return nn.ModuleList(NORMS[config.stage_norm](dim) for dim in config.dims)
 
 
 def _head(config: NetworkConfig) -> nn.Module:

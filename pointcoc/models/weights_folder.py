@@ -24,7 +24,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 # Another value needs other parameters, or gives those of the file another meaning.
 FIXED = (
     "num_classes", "in_channels", "pos_dim", "coordinates", "frequencies", "anchors", "reducer", "pool", "depths",
-    "dims", "heads", "head_dims", "mlp_ratios", "layer_scale", "dense", "stage_norm",
+    "dims", "heads", "head_dims", "mlp_ratios", "layer_scale", "dense", "stage_norm", "norm",
 )  # fmt: skip
 WHY_FIXED = {
     "num_classes": "load without it, then call reset_classifier({value})",

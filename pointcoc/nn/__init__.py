@@ -1,19 +1,26 @@
 """Layers, one a file."""
 
+from pointcoc.checks import renamed
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.cluster import ContextCluster
-from pointcoc.nn.fused_block import FusedBlock
+from pointcoc.nn.folded_block import FoldedBlock
 from pointcoc.nn.mlp import Mlp
-from pointcoc.nn.norm import SetNorm
+from pointcoc.nn.norm import NORMS, BatchNorm, SetNorm
 from pointcoc.nn.reducer import CloudReducer, LatticeReducer, StepReducer
+from pointcoc.nn.stage import Stage
 
 __all__ = [
+    "NORMS",
+    "BatchNorm",
     "CloudReducer",
     "ClusterBlock",
     "ContextCluster",
-    "FusedBlock",
+    "FoldedBlock",
     "LatticeReducer",
     "Mlp",
     "SetNorm",
+    "Stage",
     "StepReducer",
 ]
+
+__getattr__ = renamed(__name__, {"FusedBlock": "FoldedBlock"})

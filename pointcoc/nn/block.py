@@ -10,13 +10,16 @@ from pointcoc.geometry.segments import Segments, spread
 from pointcoc.nn.cluster import ContextCluster
 from pointcoc.nn.folded import after_norm, are_plain, before_scale
 from pointcoc.nn.mlp import Mlp, mlp
-from pointcoc.nn.norm import SetNorm, normalize
+from pointcoc.nn.norm import NORMS, apply_norm
 from pointcoc.ops import Assignment, ClusterOptions
 from pointcoc.ops.equations import autocast_device
 
 
 class ClusterBlock(nn.Module):
     """x + scale1 * drop_path(cluster(norm(x))), then x + scale2 * drop_path(mlp(norm(x))).
+
+    `cluster` may be replaced by any module that maps rows (N, dim) in region order and their regions to rows (N, dim)
+    and an `Assignment`.
 
     Args:
         dim: channels.
@@ -26,7 +29,8 @@ class ClusterBlock(nn.Module):
         options: of the cluster operation.
         drop_path: probability to skip a branch for a whole set while training.
         layer_scale: initial value of the scales.
-        backend: see `context_cluster`.
+        backend: which operator runs, see `ContextCluster`.
+        norm: a key of `pointcoc.nn.NORMS`.
     """
 
     def __init__(
@@ -39,10 +43,11 @@ class ClusterBlock(nn.Module):
         drop_path: float = 0.0,
         layer_scale: float = 1e-5,
         backend: str = "auto",
+        norm: str = "set",
     ):
         super().__init__()
-        self.norm1, self.cluster = SetNorm(dim), ContextCluster(dim, heads, head_dim, options, backend)
-        self.norm2, self.mlp = SetNorm(dim), Mlp(dim, int(dim * mlp_ratio))
+        self.norm1, self.cluster = NORMS[norm](dim), ContextCluster(dim, heads, head_dim, options, backend)
+        self.norm2, self.mlp = NORMS[norm](dim), Mlp(dim, int(dim * mlp_ratio))
         self.scale1 = nn.Parameter(torch.full((dim,), layer_scale))
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
         self.drop_path = drop_path
@@ -55,19 +60,18 @@ class ClusterBlock(nn.Module):
 
     def _cluster(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Run the first branch: what is folded into its layers need not be kept for the gradients."""
-        one = self.cluster
-        if not are_plain(self.norm1, one.f, one.v, one.proj) or not _is_own(one, ContextCluster) or _is_float16(x):
-            y, assignment = one(self.norm1(x, sets), regions)
+        if not has_plain_cluster(self) or _is_float16(x):
+            y, assignment = self.cluster(apply_norm(self.norm1, x, sets), regions)
             return self.scale1 * y, assignment
+        one = self.cluster
         fv, proj = after_norm(self.norm1, one.f, one.v), before_scale(one.proj, self.scale1)
-        return one.run(normalize(x, sets, self.norm1.eps), regions, fv, proj)
+        return one.run(self.norm1.normalize(x, sets), regions, fv, proj)
 
     def _pointwise(self, x: Tensor, sets: Segments) -> Tensor:
-        one = self.mlp
-        if not are_plain(self.norm2, one.fc1, one.act, one.fc2) or not _is_own(one, Mlp) or _is_float16(x):
-            return self.scale2 * one(self.norm2(x, sets))
-        first, last = after_norm(self.norm2, one.fc1), before_scale(one.fc2, self.scale2)
-        return mlp(normalize(x, sets, self.norm2.eps), first, last)
+        if not has_plain_mlp(self) or _is_float16(x):
+            return self.scale2 * self.mlp(apply_norm(self.norm2, x, sets))
+        first, last = after_norm(self.norm2, self.mlp.fc1), before_scale(self.mlp.fc2, self.scale2)
+        return mlp(self.norm2.normalize(x, sets), first, last)
 
     def _drop(self, x: Tensor, sets: Segments) -> Tensor:
         """Stochastic depth (ECCV 2016): skip the branch for some sets, scale it up for the others."""
@@ -75,6 +79,18 @@ class ClusterBlock(nn.Module):
             return x
         keep = torch.rand(sets.num, 1, device=x.device) >= self.drop_path
         return x * spread(keep.to(x.dtype) / (1 - self.drop_path), sets)
+
+
+def has_plain_cluster(block: ClusterBlock) -> bool:
+    """Whether parameters say all that the first branch of a block computes; a replaced or watched module is called."""
+    one = block.cluster
+    return _is_own(one, ContextCluster) and are_plain(block.norm1, one.f, one.v, one.proj)
+
+
+def has_plain_mlp(block: ClusterBlock) -> bool:
+    """Whether parameters say all that the second branch of a block computes."""
+    one = block.mlp
+    return _is_own(one, Mlp) and are_plain(block.norm2, one.fc1, one.act, one.fc2)
 
 
 def _is_own(module: nn.Module, kind: type[nn.Module]) -> bool:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pointcoc.geometry.proposals import Proposals
-from pointcoc.geometry.regions import Regions, UniformRegions
+from pointcoc.geometry.regions import Regions
 from pointcoc.nn.folded import are_plain
-from pointcoc.ops import Assignment, ClusterOptions, context_cluster
-from pointcoc.ops.center_side import ClusterWeights, center_side, prefers_center_side
-from pointcoc.ops.inference_linear import inference_linear
+from pointcoc.ops import Assignment, ClusterOptions, ClusterWeights, cluster_layer, context_cluster
 
 
 class ContextCluster(nn.Module):
@@ -23,8 +20,8 @@ class ContextCluster(nn.Module):
         heads: number of heads.
         head_dim: channels of a head.
         options: normalizer, assignment and iterations.
-        backend: see `context_cluster`. "auto" moves the projections of values to the centers where regions have
-            equally many points, assignment is hard and that takes fewer operations.
+        backend: which operator runs, see `pointcoc.ops.OPERATORS`. "auto" moves the projections of values to the
+            centers where regions have equally many points, assignment is hard and that takes fewer operations.
     """
 
     def __init__(self, dim: int, heads: int, head_dim: int, options: ClusterOptions, backend: str = "auto"):
@@ -38,7 +35,8 @@ class ContextCluster(nn.Module):
         """Cluster points in region order: rows (N, dim) to rows (N, dim) and the assignment (N, heads)."""
         if are_plain(self.f, self.v, self.proj):
             weight, bias = torch.cat([self.f.weight, self.v.weight]), torch.cat([self.f.bias, self.v.bias])
-            return self.run(x, regions, (weight, bias), (self.proj.weight, self.proj.bias))
+            y, assignment = self.run(x, regions, (weight, bias), (self.proj.weight, self.proj.bias))
+            return y, assignment.rows()
         f, v = (linear(x).unflatten(1, (self.heads, -1)) for linear in (self.f, self.v))
         y, assignment = context_cluster(f, v, regions, self.alpha, self.beta, self.options, self.backend)
         return self.proj(y.flatten(1)), assignment
@@ -46,7 +44,7 @@ class ContextCluster(nn.Module):
     def run(
         self, x: Tensor, regions: Regions, fv: tuple[Tensor, Tensor], proj: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Assignment]:
-        """Do what `forward` does with weight and bias of its layers given.
+        """Do what `forward` does with weight and bias of its layers given; see `cluster_layer` for the assignment.
 
         Args:
             x: shape (N, dim), points in region order.
@@ -56,27 +54,3 @@ class ContextCluster(nn.Module):
         """
         weights = ClusterWeights(*fv, *proj, self.alpha, self.beta)
         return cluster_layer(x, regions, weights, self.heads, self.options, self.backend)
-
-
-def cluster_layer(
-    x: Tensor, regions: Regions, weights: ClusterWeights, heads: int, options: ClusterOptions, backend: str
-) -> tuple[Tensor, Assignment]:
-    """Run a cluster layer on rows (N, dim) in region order; see `ContextCluster`."""
-    dim, head_dim = weights.proj_weight.shape[0], weights.proj_weight.shape[1] // heads
-    is_preferred = backend == "auto" and prefers_center_side(options, regions.num_centers, dim, head_dim)
-    if is_preferred and isinstance(regions, UniformRegions):
-        return _by_centers(x, regions, weights, heads, options)
-    f, v = inference_linear(x, weights.fv_weight, weights.fv_bias).unflatten(1, (2, heads, -1)).unbind(1)
-    y, assignment = context_cluster(f, v, regions, weights.alpha, weights.beta, options, backend)
-    return inference_linear(y.flatten(1), weights.proj_weight, weights.proj_bias), assignment
-
-
-def _by_centers(
-    x: Tensor, regions: UniformRegions, weights: ClusterWeights, heads: int, options: ClusterOptions
-) -> tuple[Tensor, Assignment]:
-    assert regions.segments.size is not None
-    tiles = x.view(regions.segments.num, regions.segments.size, x.shape[-1])
-    proposals = Proposals.of(regions, torch.promote_types(x.dtype, torch.float32))
-    y, assignment = center_side(tiles, proposals, weights, heads, options.normalizer)
-    center, similarity = (value.mT.flatten(0, 1) for value in (assignment.center, assignment.similarity))
-    return y.flatten(0, 1), Assignment(center, similarity)

@@ -1,20 +1,20 @@
-"""Weights of a block with the affine parts of its norms in the linear layers behind them."""
+"""Folding: the constants of norms and the scales of branches go into the linear layers beside them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from pointcoc.nn.norm import SetNorm
+from pointcoc.nn.norm import NORMS, NormLayer
 
-PLAIN = (nn.Linear, nn.GELU, SetNorm)
+PLAIN = (nn.Linear, nn.GELU, *NORMS.values())
 
 
-def after_norm(norm: SetNorm, *layers: nn.Linear, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-    """Join linear layers of one input and fold the affine part of the norm before them into weight and bias.
+def after_norm(norm: NormLayer, *layers: nn.Linear, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Join linear layers of one input and fold the constants of the norm before them into weight and bias.
 
     The norm has a weight w and a bias b per channel, and W (w * x + b) + c = (W diag(w)) x + (W b + c). Mean and
-    deviation of the set stay before the product: there they touch the channels of the input, behind it those of the
+    deviation of a set stay before the product: there they touch the channels of the input, behind it those of the
     output, which are more, and a large mean would cancel only after rounding.
 
     Args:
@@ -24,8 +24,9 @@ def after_norm(norm: SetNorm, *layers: nn.Linear, dtype: torch.dtype | None = No
     """
     own = norm.weight.dtype
     dtype = dtype or torch.promote_types(own, torch.float32)
+    scale, shift = norm.constants(dtype)
     weight, bias = (torch.cat(list(part)).to(dtype) for part in zip(*((one.weight, one.bias) for one in layers)))
-    return (weight * norm.weight.to(dtype)).to(own), (bias + weight @ norm.bias.to(dtype)).to(own)
+    return (weight * scale).to(own), (bias + weight @ shift).to(own)
 
 
 def before_scale(layer: nn.Linear, scale: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:

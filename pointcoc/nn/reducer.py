@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +16,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pointcoc.geometry.neighbors import gather_neighbors
 from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
+from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.folded import frozen
-from pointcoc.nn.norm import SetNorm
+from pointcoc.nn.norm import NORMS, apply_norm, running_constants
+from pointcoc.pointset import pixel_coordinates
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 POOLS = ("concat", "max")
 REDUCERS = ("window", "steps")
 LAST_WINDOW = 3  # of the step that moves no anchor
+MOST_SIZES = 32  # image sizes whose constants are kept
 
 
 class LatticeReducer(nn.Module):
@@ -149,14 +154,70 @@ class StepReducer(nn.Module):
         """Put the batch norms, as they are in evaluation, into the layers before them; no training after this."""
         for i, (step, norm) in enumerate(zip(self.steps, self.norms, strict=True)):
             assert isinstance(step, LatticeReducer)
-            assert isinstance(norm, _BatchNorm)  # of one or of several processes
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+            assert isinstance(norm, _BatchNorm)
+            scale, bias = running_constants(norm, torch.float64)
             weight = step.weight.double() * scale.view(-1, *[1] * (step.weight.ndim - 1))
-            bias = norm.bias.double() - scale * norm.running_mean.double()
             step.weight, step.bias = (frozen(value.to(step.weight.dtype)) for value in (weight, bias))
             self.norms[i] = nn.Identity()
+
+
+class PixelReducer(LatticeReducer):
+    """The first reducer of the folded form: it reads a tensor of images as it is, without coordinates as features.
+
+    The coordinates of pixels are the same in all images of a size. What they add to the anchors is computed once per
+    size, with the bias in it, for up to 32 sizes. A graph that sees a size first computes it inside, so call a network
+    once before compiling it. Other input, which comes with its coordinates, is reduced as by `LatticeReducer`.
+
+    Args:
+        reducer: the layer whose weights it takes.
+        coordinates: how coordinates are told, see `encode_coordinates`.
+        frequencies: of "fourier".
+    """
+
+    def __init__(self, reducer: LatticeReducer, coordinates: str, frequencies: int):
+        nn.Module.__init__(self)
+        self.window, self.stride, self.weight = reducer.window, reducer.stride, reducer.weight
+        self.register_parameter("bias", reducer.bias)  # type: ignore[arg-type]
+        self.coordinates, self.frequencies = coordinates, frequencies
+        self._of_size: dict[tuple[int, ...], Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget)
+
+    def forward(self, x: Tensor, plan: Reduction) -> Tensor:
+        """Map rows of pixels (N, in_dim), or images (B, channels, H, W), to rows of the anchors (A, out_dim)."""
+        if x.ndim == 2:
+            return super().forward(x, plan)
+        channels = x.shape[1]
+        weight = self.weight[:, :channels].contiguous(memory_format=torch.channels_last)
+        anchors = convolve_windows(x, weight, None, self.stride).movedim(1, -1)
+        return (anchors + self._places(tuple(x.shape[2:]), channels)).flatten(0, -2)
+
+    def _places(self, grid: tuple[int, ...], channels: int) -> Tensor:
+        """What coordinates and bias add to the anchors, (1, *anchors, out_dim); a graph keeps its own."""
+        if grid in self._of_size:
+            return self._of_size[grid]
+        if torch.compiler.is_compiling():
+            return self._make_places(grid, channels)
+        with torch.inference_mode(False), torch.no_grad():  # made during inference, it must serve gradients too
+            places = self._make_places(grid, channels)
+        if len(self._of_size) >= MOST_SIZES:
+            del self._of_size[next(iter(self._of_size))]
+        self._of_size[grid] = places
+        return places
+
+    def _make_places(self, grid: tuple[int, ...], channels: int) -> Tensor:
+        numbers = pixel_coordinates(grid, self.weight.device, self.weight.dtype)
+        pixels = encode_coordinates(numbers, self.coordinates, self.frequencies).movedim(-1, 0)[None]
+        places = convolve_windows(pixels, self.weight[:, channels:], self.bias, self.stride)
+        return places.movedim(1, -1).contiguous()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> PixelReducer:
+        _forget(self, None)  # constants follow the dtype and the device of the weights
+        return super()._apply(*args, **kwargs)
+
+
+def _forget(reducer: PixelReducer, _: Any) -> None:
+    """Constants hold a part of the weights; new weights make others."""
+    reducer._of_size = {}
 
 
 def lattice_steps(window: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -185,11 +246,11 @@ class CloudReducer(nn.Module):
         neighbors: points an anchor gathers, K.
         pos_dim: axes of the coordinates.
         pool: "concat" or "max".
-        norm: whether "max" normalizes the features of the points first; not for raw input.
+        norm: how "max" normalizes the features of the points first, a key of `NORMS`; None for raw input.
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, neighbors: int, pos_dim: int = 3, pool: str = "max", norm: bool = True
+        self, in_dim: int, out_dim: int, neighbors: int, pos_dim: int = 3, pool: str = "max", norm: str | None = "set"
     ):
         super().__init__()
         if pool not in POOLS:
@@ -198,7 +259,10 @@ class CloudReducer(nn.Module):
         if pool == "concat":
             self.proj = nn.Linear(neighbors * (in_dim + pos_dim), out_dim)
             return
-        self.norm = SetNorm(in_dim) if norm else None
+        if isinstance(norm, bool):
+            warnings.warn("norm is a key of NORMS or None, no longer a bool", DeprecationWarning, stacklevel=2)
+            norm = "set" if norm else None
+        self.norm = None if norm is None else NORMS[norm](in_dim)
         self.feature, self.offset = nn.Linear(in_dim, out_dim), nn.Linear(pos_dim, out_dim, bias=False)
         self.act, self.proj, self.out_norm = nn.GELU(), nn.Linear(out_dim, out_dim), nn.BatchNorm1d(out_dim)
 
@@ -210,7 +274,7 @@ class CloudReducer(nn.Module):
         offsets = plan.offsets.to(x.dtype)
         if self.pool == "concat":
             return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))
-        x = x if self.norm is None else self.norm(x, plan.source_sets)
+        x = x if self.norm is None else apply_norm(self.norm, x, plan.source_sets)
         # Linear layers run before the gather and after the maximum: once per point, not once per neighbor.
         hidden = self.act(gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets))
         absent = plan.neighbors < 0

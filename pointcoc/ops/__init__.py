@@ -1,18 +1,27 @@
 """The equations of Context Clusters and the operation that runs them."""
 
-from pointcoc.ops.context_cluster import BACKENDS, context_cluster
+from pointcoc.checks import renamed
+from pointcoc.ops.context_cluster import context_cluster
 from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, score, unit, weights
+from pointcoc.ops.operands import Case, ClusterWeights
+from pointcoc.ops.operators import OPERATORS, Operator, cluster_layer
 from pointcoc.ops.options import ClusterOptions
 
 __all__ = [
-    "BACKENDS",
+    "OPERATORS",
     "Assignment",
+    "Case",
     "ClusterOptions",
+    "ClusterWeights",
+    "Operator",
     "aggregate",
     "assign",
+    "cluster_layer",
     "context_cluster",
     "dispatch",
     "score",
     "unit",
     "weights",
 ]
+
+__getattr__ = renamed(__name__, {"BACKENDS": "OPERATORS"})

@@ -7,70 +7,51 @@ of its region; no tensor of heads and channels of points is permuted or kept for
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from pointcoc.geometry.proposals import Proposals
+from pointcoc.geometry.regions import Regions, UniformRegions
 from pointcoc.ops.equations import EPS, Assignment, autocast_device, exact, unit
 from pointcoc.ops.inference_linear import inference_linear
+from pointcoc.ops.operands import Case, ClusterWeights
 from pointcoc.ops.options import ClusterOptions
 
 # R regions, n points in each, m centers a region, h heads of d channels, C channels of the layer.
 
 
-class ClusterWeights(NamedTuple):
-    """The parameters of a cluster layer: f and v joined, (2 h d, C) and (2 h d,); proj, (C, h d) and (C,)."""
+def why_center_side_later(case: Case) -> str | None:
+    """Return a sentence where projecting f and v first takes fewer multiplications per point, else None.
 
-    fv_weight: Tensor
-    fv_bias: Tensor
-    proj_weight: Tensor
-    proj_bias: Tensor
-    alpha: Tensor
-    beta: Tensor
-
-
-def prefers_center_side(options: ClusterOptions, num_centers: int, dim: int, head_dim: int) -> bool:
-    """Whether `center_side` may run and takes fewer multiplications per point than projecting f and v first.
-
-    It needs h d C + 3 h m C of them, the other way 3 h d C + 3 m h d: for 49 centers those are fewer.
+    `center_side` takes h d C + 3 h m C of them, the other way 3 h d C + 3 m h d: for 49 centers those are fewer.
 
     Args:
-        options: of the cluster operation; only hard assignment with fixed centers is possible.
-        num_centers: centers per region, m.
-        dim: channels of the layer, C.
-        head_dim: channels of a head, d.
+        case: what it would run on.
     """
-    is_official = options.assignment == "hard" and options.iterations == 1
-    return is_official and 3 * num_centers * dim <= 2 * head_dim * dim + 3 * num_centers * head_dim
+    num_centers, dim, head_dim = case.regions.num_centers, case.dim, case.head_dims[0]
+    assert dim is not None
+    if 3 * num_centers * dim <= 2 * head_dim * dim + 3 * num_centers * head_dim:
+        return None
+    return f"projecting every point takes fewer multiplications for {num_centers} centers a region"
 
 
 def center_side(
-    x: Tensor, proposals: Proposals, weights: ClusterWeights, heads: int, normalizer: str = "similarity"
+    x: Tensor, regions: Regions, weights: ClusterWeights, heads: int, options: ClusterOptions
 ) -> tuple[Tensor, Assignment]:
-    """Project, cluster and project back: `context_cluster` between the linear layers f, v and proj.
+    """Run a cluster layer; see `cluster_layer`.
 
     Similarities are float32 or better, under autocast too.
-
-    Args:
-        x: points in region order, shape (R, n, C).
-        proposals: what proposes the centers.
-        weights: parameters of the layer.
-        heads: number of heads, h.
-        normalizer: "similarity" or "count" (see `ClusterOptions`).
-
-    Returns:
-        Shape (R, n, C), and the `Assignment` with shape (R, h, n).
     """
+    assert isinstance(regions, UniformRegions)
+    x = x.view(regions.segments.num, regions.segments.size, -1)
     point = exact(x)
+    proposals = regions.proposals(point.dtype)
     with torch.autocast(autocast_device(x), enabled=False):
-        center = proposals.mean.to(point.dtype) @ point  # (R, m, C)
+        center = proposals.mean @ point  # (R, m, C)
     weight, belongs, assignment = _assign(x, point, center, proposals.exists, weights, heads)
-    total = 1 + (weight if normalizer == "similarity" else belongs.to(weight.dtype)).sum(-1)
+    total = 1 + (weight if options.normalizer == "similarity" else belongs.to(weight.dtype)).sum(-1)
     weight = weight.to(x.dtype)
-    answer = _answer(x, center.to(x.dtype), weight, total.to(x.dtype), weights, heads, normalizer)
-    return weight.mT @ answer + weights.proj_bias, assignment
+    answer = _answer(x, center.to(x.dtype), weight, total.to(x.dtype), weights, heads, options.normalizer)
+    return (weight.mT @ answer + weights.proj_bias).flatten(0, 1), assignment
 
 
 def _assign(
@@ -93,7 +74,7 @@ def _assign(
         similarity = (beta + best / length.clamp(min=EPS)).sigmoid()
     belongs = chosen[:, :, None] == torch.arange(score.shape[2], device=x.device)[:, None]
     weight = (similarity[:, :, None] * belongs).flatten(1, 2)
-    return weight, belongs.flatten(1, 2), Assignment(chosen, similarity)
+    return weight, belongs.flatten(1, 2), Assignment(chosen.mT, similarity.mT)  # views: few read the assignments
 
 
 def _keys(center: Tensor, weight: Tensor, bias: Tensor, alpha: Tensor, heads: int) -> tuple[Tensor, Tensor]:

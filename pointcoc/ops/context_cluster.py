@@ -1,40 +1,14 @@
-"""The public cluster operation and the table of its backends."""
+"""The public cluster operation, by the operators of the table that work on f and v."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from torch import Tensor
 
-from pointcoc.geometry.regions import RaggedRegions, Regions
+from pointcoc.geometry.regions import Regions
 from pointcoc.ops.equations import Assignment
-from pointcoc.ops.fused import fused
-from pointcoc.ops.fused_limits import why_not_fused
+from pointcoc.ops.operands import Case
+from pointcoc.ops.operators import OPERATIONS, choose
 from pointcoc.ops.options import ClusterOptions
-from pointcoc.ops.ragged import ragged
-from pointcoc.ops.reference import reference
-
-Run = Callable[[Tensor, Tensor, Regions, Tensor, Tensor, ClusterOptions], tuple[Tensor, Assignment]]
-WhyNot = Callable[[Tensor, Tensor, Regions, ClusterOptions], str | None]
-
-
-class Backend(NamedTuple):
-    """How a backend runs, and a sentence why it cannot run on given features, regions and options (None if it can)."""
-
-    run: Run
-    why_not: WhyNot
-
-
-def _always(f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> str | None:
-    return None
-
-
-BACKENDS: dict[str, Backend] = {
-    "reference": Backend(reference, _always),
-    "ragged": Backend(ragged, _always),
-    "fused": Backend(fused, why_not_fused),
-}
 
 
 def context_cluster(
@@ -57,9 +31,9 @@ def context_cluster(
 
     Similarities are computed in float32 or better, also for features in half precision.
 
-    The backends: `reference`, matrix products in plain torch; `ragged`, sums over lists of points; `fused`, one Triton
+    The backends: `reference`, matrix products in plain torch; `ragged`, sums over lists of points; `triton`, one Triton
     kernel forward and one backward, which stores 5 bytes per point and head beside f and v, and 4 (d + 1) per center
-    and head. The scope of `fused`: regions of equally many points (`UniformRegions`), 4 to 3,136; 1 to 64 centers;
+    and head. The scope of `triton`: regions of equally many points (`UniformRegions`), 4 to 3,136; 1 to 64 centers;
     heads of 8 to 64 channels; hard assignment, one iteration, both normalizers; f and v of one dtype; first
     derivatives.
 
@@ -71,7 +45,7 @@ def context_cluster(
         beta: shift of the cosine, shape (1,).
         options: normalizer, assignment and iterations; the official ones by default.
         backend: "auto" or a name; results do not depend on it. "auto" is `reference` where regions have nearly equally
-            many points, else `ragged`; `fused` has to be asked for until it has been measured on a GPU.
+            many points, else `ragged`; `triton` has to be asked for until it has been measured on a GPU.
 
     Returns:
         The dispatched features (N, heads, d) in the dtype of `v`, and the `Assignment` (N, heads).
@@ -81,18 +55,10 @@ def context_cluster(
     """
     _check(f, v, regions)
     options = options or ClusterOptions()
-    return _choose(backend, f, v, regions, options).run(f, v, regions, alpha, beta, options)
-
-
-def _choose(name: str, f: Tensor, v: Tensor, regions: Regions, options: ClusterOptions) -> Backend:
-    if name == "auto":
-        return BACKENDS["ragged" if isinstance(regions, RaggedRegions) else "reference"]
-    if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; choose from auto, {', '.join(BACKENDS)}")
-    reason = BACKENDS[name].why_not(f, v, regions, options)
-    if reason is not None:
-        raise ValueError(f"backend {name!r} cannot be used: {reason}")
-    return BACKENDS[name]
+    case = Case(regions, options, f.device, (f.dtype, v.dtype), (f.shape[2], v.shape[2]))
+    operation = OPERATIONS[choose(backend, case, OPERATIONS)].operation
+    assert operation is not None
+    return operation(f, v, regions, alpha, beta, options)
 
 
 def _check(f: Tensor, v: Tensor, regions: Regions) -> None:

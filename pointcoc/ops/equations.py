@@ -25,6 +25,10 @@ class Assignment:
     center: Tensor
     similarity: Tensor
 
+    def rows(self) -> Assignment:
+        """Return the same with one row a point, shape (N, heads)."""
+        return Assignment(self.center.flatten(0, -2), self.similarity.flatten(0, -2))
+
 
 def exact(x: Tensor) -> Tensor:
     """Return features in half precision as float32, and others as they are: similarities are computed so."""

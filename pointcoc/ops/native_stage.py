@@ -11,6 +11,8 @@ from torch import Tensor
 from pointcoc.ops.native_library import native_library
 from pointcoc.ops.native_weights import NativeWeights
 
+COMPUTES = ("normalizer",)  # of the options of the cluster operation; all others must have their defaults
+
 # B sets, R regions of each, n points in a region, m centers of a region, h heads of d channels, C channels of a point.
 
 
@@ -28,8 +30,8 @@ def native_stage(
 ) -> Tensor:
     """Run the blocks of a stage on uniform regions with hard assignment and fixed centers.
 
-    The same as `FusedBlock.by_tiles` block after block; sums and similarities are float32, points between layers
-    bfloat16. It uses torch's number of threads.
+    The same as `pointcoc.nn.FoldedBlock` block after block, with set norms; sums and similarities are float32, points
+    between layers bfloat16. It uses torch's number of threads.
 
     Args:
         x: points in region order, shape (B R, n, C), bfloat16 on the CPU.

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pointcoc.geometry.proposals import Proposals
-from pointcoc.geometry.regions import Regions, UniformRegions
+from pointcoc.geometry.regions import Proposals, Regions, UniformRegions
 from pointcoc.ops.equations import Assignment, aggregate, assign, autocast_device, dispatch, exact, score, weights
 from pointcoc.ops.options import ClusterOptions
 
@@ -27,7 +26,7 @@ def reference(
     """Cluster points; see `context_cluster`. Ragged regions are padded to the longest."""
     uniform, row = regions.uniform()
     f, v = _by_region(exact(f), uniform, row), _by_region(v, uniform, row)
-    proposals = Proposals.of(uniform, f.dtype)
+    proposals = uniform.proposals(f.dtype)
     present = None if row is None else _by_region(torch.ones_like(row)[:, None, None], uniform, row).mT
     parts = []
     for part in _parts(f, proposals.mean.shape[-2]):

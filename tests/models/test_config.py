@@ -117,7 +117,7 @@ def test_mlp_ratios_must_be_positive(value: float) -> None:
         ("pool", "concat, max"),
         ("partition", "cells, curve"),
         ("proposals", "cells, fps, curve"),
-        ("backend", "auto, reference, ragged, fused"),
+        ("backend", "auto, centers, ragged, reference, triton"),
         ("normalizer", "similarity, count"),
         ("assignment", "hard, soft"),
     ],

@@ -1,4 +1,4 @@
-"""Group norm with one group over the points of a set."""
+"""Group norm with one group over the points of a set, batch norm, and what every norm of the table offers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointcoc.geometry import Segments
-from pointcoc.nn import SetNorm
+from pointcoc.nn import NORMS, BatchNorm, SetNorm
+from pointcoc.nn.norm import apply_norm
 
 
 def sets(*counts: int) -> Segments:
@@ -80,3 +81,40 @@ def test_half_precision_stays(counts: tuple[int, ...]) -> None:
 
 def test_print_shows_the_settings() -> None:
     assert repr(SetNorm(8, eps=0.1)) == "SetNorm(8, eps=0.1)"
+
+
+def any_norm(name: str) -> torch.nn.Module:
+    layer = NORMS[name](3).double()
+    torch.manual_seed(0)
+    for value in (layer.weight, layer.bias):
+        torch.nn.init.normal_(value)
+    return layer
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_is_what_depends_on_the_points_and_then_constants(name: str, is_training: bool) -> None:
+    layer, x, two = any_norm(name).train(is_training), features(8), sets(5, 3)
+    if name == "batch":
+        layer.running_mean.normal_()
+        layer.running_var.uniform_(0.5, 2)
+    scale, shift = layer.constants(torch.float64)
+    torch.testing.assert_close(layer.normalize(x, two) * scale + shift, layer(x, two))
+    if not is_training:
+        torch.testing.assert_close(layer.bare()(x, two) * scale + shift, layer(x, two))
+
+
+def test_batch_norm_counts_its_batches_once_a_pass() -> None:
+    one, two, x = any_norm("batch").train(), any_norm("batch").train(), features(8)
+    one.normalize(x, sets(8)), two(x, sets(8))
+    assert one.num_batches_tracked == two.num_batches_tracked == 1
+    torch.testing.assert_close(one.running_mean, two.running_mean)
+    torch.testing.assert_close(one.running_var, two.running_var)
+
+
+def test_what_torch_makes_of_a_norm_for_several_processes_is_applied() -> None:
+    layer = any_norm("batch").eval()
+    many = torch.nn.SyncBatchNorm.convert_sync_batchnorm(any_norm("batch").eval())
+    assert not isinstance(many, BatchNorm)
+    x = features(8).detach()
+    torch.testing.assert_close(apply_norm(many, x, sets(8)), apply_norm(layer, x, sets(8)))

@@ -36,7 +36,7 @@ def steps_plan(points: PointSet, window: int, stride: int):
     return make_plan(points, [stage(neighbors=window, stride=stride, steps=steps, regions=1)]).stages[0]
 
 
-def cloud_reducer(pool: str, norm: bool = True) -> CloudReducer:
+def cloud_reducer(pool: str, norm: str | None = "set") -> CloudReducer:
     torch.manual_seed(0)
     return order_one(CloudReducer(2, 5, 4, pool=pool, norm=norm).double()).eval()
 
@@ -196,7 +196,7 @@ def test_joined_neighbors_are_projected() -> None:
     torch.testing.assert_close(one(x, stage_plan), torch.stack(rows))
 
 
-@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("norm", ["set", "batch", None])
 def test_the_largest_neighbor_is_projected(norm: bool) -> None:
     points = clouds(9, 2)
     order, stage_plan = cloud_plan(points)

@@ -8,9 +8,9 @@ from set_samples import clouds
 from torch.nn import functional as F
 
 from pointcoc import ClusterOptions, context_cluster
-from pointcoc.geometry.proposals import Proposals
 from pointcoc.geometry.regions import UniformRegions, cloud_regions, grid_regions
-from pointcoc.ops.center_side import ClusterWeights, center_side, prefers_center_side
+from pointcoc.ops import Case, ClusterWeights
+from pointcoc.ops.center_side import center_side, why_center_side_later
 
 HEADS, HEAD_DIM, DIM = 2, 3, 5
 REGIONS = {
@@ -33,21 +33,21 @@ def weights(dtype: torch.dtype = torch.float64) -> ClusterWeights:
 def rows(regions: UniformRegions, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     num = regions.segments.index.shape[0]
     x = torch.randn(num, DIM, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    return x.view(regions.segments.num, -1, DIM).requires_grad_()
+    return x.requires_grad_()
 
 
 @pytest.mark.parametrize("normalizer", ["similarity", "count"])
 @pytest.mark.parametrize("regions", REGIONS.values(), ids=REGIONS)
 def test_it_equals_the_operation_between_linear_layers(regions: UniformRegions, normalizer: str) -> None:
     assert isinstance(regions, UniformRegions)
-    x, w = rows(regions), weights()
-    y, assignment = center_side(x, Proposals.of(regions, torch.float64), w, HEADS, normalizer)
-    f, v = F.linear(x.flatten(0, 1), w.fv_weight, w.fv_bias).unflatten(1, (2, HEADS, -1)).unbind(1)
-    z, other = context_cluster(f, v, regions, w.alpha, w.beta, ClusterOptions(normalizer=normalizer), "reference")
-    expected = F.linear(z.flatten(1), w.proj_weight, w.proj_bias).view_as(x)
+    x, w, options = rows(regions), weights(), ClusterOptions(normalizer=normalizer)
+    y, assignment = center_side(x, regions, w, HEADS, options)
+    f, v = F.linear(x, w.fv_weight, w.fv_bias).unflatten(1, (2, HEADS, -1)).unbind(1)
+    z, other = context_cluster(f, v, regions, w.alpha, w.beta, options, "reference")
+    expected = F.linear(z.flatten(1), w.proj_weight, w.proj_bias)
     torch.testing.assert_close(y, expected)
-    assert torch.equal(assignment.center.mT.flatten(0, 1), other.center)
-    torch.testing.assert_close(assignment.similarity.mT.flatten(0, 1), other.similarity)
+    assert torch.equal(assignment.rows().center, other.center)
+    torch.testing.assert_close(assignment.rows().similarity, other.similarity)
     seed = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
     ours, theirs = (torch.autograd.grad((value * seed).sum(), [x, *w]) for value in (y, expected))
     for name, mine, their in zip(("x", *w._fields), ours, theirs, strict=True):
@@ -60,24 +60,24 @@ def test_similarities_of_half_precision_are_float32(autocast: bool) -> None:
     regions = REGIONS["even"]
     x, w = rows(regions, torch.float32).detach(), weights(torch.float32)
     x = x.to(torch.bfloat16).float()  # the same points in both
-    proposals = Proposals.of(regions, torch.float32)
     with torch.no_grad():
         w = ClusterWeights(*(value.to(torch.bfloat16).float() for value in w))
-        _, exact = center_side(x, proposals, w, HEADS)
+        _, exact = center_side(x, regions, w, HEADS, ClusterOptions())
         if autocast:
             with torch.autocast("cpu", torch.bfloat16):
-                _, half = center_side(x, proposals, w, HEADS)
+                _, half = center_side(x, regions, w, HEADS, ClusterOptions())
         else:
-            _, half = center_side(x.bfloat16(), proposals, ClusterWeights(*(value.bfloat16() for value in w)), HEADS)
+            halves = ClusterWeights(*(value.bfloat16() for value in w))
+            _, half = center_side(x.bfloat16(), regions, halves, HEADS, ClusterOptions())
     assert half.similarity.dtype == torch.float32
     assert torch.equal(half.center, exact.center)
     # the length of f is rounded to bfloat16 (8 bits), the product is not
     torch.testing.assert_close(half.similarity, exact.similarity, rtol=0, atol=2e-3)
 
 
-def test_it_is_preferred_where_it_takes_fewer_operations() -> None:
-    official = ClusterOptions()
-    assert prefers_center_side(official, 4, dim=196, head_dim=24)
-    assert not prefers_center_side(official, 49, dim=196, head_dim=24)
-    assert not prefers_center_side(ClusterOptions(assignment="soft"), 4, dim=196, head_dim=24)
-    assert not prefers_center_side(ClusterOptions(iterations=2), 4, dim=196, head_dim=24)
+@pytest.mark.parametrize(("side", "is_later"), [(2, False), (7, True)])
+def test_auto_goes_on_where_projecting_every_point_is_cheaper(side: int, is_later: bool) -> None:
+    """Stage 3 of coc_tiny has 4 centers a region, that of coc_tiny2 has 49."""
+    regions, float32 = grid_regions((14, 14), 1, (1, 1), side, torch.device("cpu")), torch.float32
+    case = Case(regions, ClusterOptions(), torch.device("cpu"), (float32, float32), (24, 24), 196)
+    assert (why_center_side_later(case) is not None) == is_later

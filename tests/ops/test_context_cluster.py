@@ -10,9 +10,9 @@ from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import ClusterOptions, concat, context_cluster
-from pointcoc.geometry import RaggedRegions, Segments, UniformRegions
+from pointcoc.geometry import RaggedRegions, Segments
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
-from pointcoc.ops.context_cluster import BACKENDS
+from pointcoc.ops.operators import OPERATIONS
 
 CPU = torch.device("cpu")
 OPTIONS = [
@@ -177,20 +177,6 @@ def test_with_and_without_torch_scatter(monkeypatch, name: str, options: Cluster
     assert_same(outputs(arguments, CASES[name], options, "ragged"), compiled)
 
 
-def test_auto_reads_the_form_of_the_regions(monkeypatch) -> None:
-    used = []
-    for name, one in BACKENDS.items():
-        run = one.run
-        monkeypatch.setitem(
-            BACKENDS, name, one._replace(run=lambda *a, name=name, run=run: (used.append(name), run(*a))[1])
-        )
-    for name in ("tiles", "holes"):
-        f, v, alpha, beta = inputs(CASES[name])
-        context_cluster(f, v, CASES[name], alpha, beta)
-    assert isinstance(CASES["tiles"], UniformRegions)
-    assert used == ["reference", "ragged"]
-
-
 @pytest.mark.parametrize("proposals", ["cells", "fps"])
 @all_options
 @eager_backends
@@ -265,9 +251,9 @@ def test_the_operation_is_one_graph() -> None:
 def test_wrong_requests_are_named(monkeypatch) -> None:
     regions = CASES["tiles"]
     f, v, alpha, beta = inputs(regions)
-    with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, reference, ragged, fused"):
+    with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, triton, ragged, reference"):
         context_cluster(f, v, regions, alpha, beta, backend="cuda")
-    monkeypatch.setitem(BACKENDS, "ragged", BACKENDS["ragged"]._replace(why_not=lambda *given: "it rains"))
+    monkeypatch.setitem(OPERATIONS, "ragged", OPERATIONS["ragged"]._replace(why_not=lambda *given: "it rains"))
     with pytest.raises(ValueError, match="backend 'ragged' cannot be used: it rains"):
         context_cluster(f, v, regions, alpha, beta, backend="ragged")
 

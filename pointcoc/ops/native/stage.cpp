@@ -1,6 +1,6 @@
 // All blocks of a stage in bfloat16, for processors with AVX-512 and its bfloat16 products.
 //
-// The equations are those of pointcoc/ops/center_side.py and pointcoc/nn/fused_block.py. What differs is what is kept:
+// The equations are those of pointcoc/ops/center_side.py and pointcoc/nn/folded_block.py. What differs is what is kept:
 // a thread takes some points at a time through both layers of the pointwise network, or some regions through the whole
 // cluster layer, so that what lies between stays in the processor's cache. Sums, means, similarities and the choice of
 // centers are float32; products take bfloat16 and add in float32; points are bfloat16 between the layers of a block.

@@ -1,8 +1,8 @@
-"""Triton kernels of the fused cluster operation: one program a region and head; importing this file imports triton.
+"""Triton kernels of the cluster operation: one program a region and head; importing this file imports triton.
 
-The equations are in `fused`. Letters: n points, m centers, df and dv channels; BLOCK points are read at a time; M, DF
-and DV are m, df and dv padded to powers of two that tensor cores take. Sums run in ACC, float32 or float64. A pointer
-points at the first row of the program's region and head; `f_row` leads from a point to the next, and so on.
+The equations are in `triton_operation`. Letters: n points, m centers, df and dv channels; BLOCK points are read at a
+time; M, DF and DV are m, df and dv padded to powers of two that tensor cores take. Sums run in ACC, float32 or float64.
+A pointer points at the first row of the program's region and head; `f_row` leads from a point to the next, and so on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from pointcoc.ops.fused_tiles import (
+from pointcoc.ops.triton_parts import (
     dot,
     gather_rows,
     load_assignment,

@@ -1,4 +1,4 @@
-"""The fused backend: the whole cluster operation as one Triton kernel, and its gradients as another.
+"""The backend `triton`: the whole cluster operation as one Triton kernel, and its gradients as another.
 
 Per region and head, with points f, v, proposals P_i of k_i points and the letters of `context_cluster`::
 
@@ -35,10 +35,10 @@ from pointcoc.ops.options import ClusterOptions
 LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
 
 
-def fused(
+def triton(
     f: Tensor, v: Tensor, regions: Regions, alpha: Tensor, beta: Tensor, options: ClusterOptions
 ) -> tuple[Tensor, Assignment]:
-    """Cluster points; see `context_cluster`. What `why_not_fused` names must have been excluded."""
+    """Cluster points; see `context_cluster`. What `why_not_triton` names must have been excluded."""
     assert isinstance(regions, UniformRegions)
     dtype = torch.promote_types(f.dtype, torch.float32)
     y, center, similarity, _, _ = cluster_forward(
@@ -64,7 +64,7 @@ def cluster_forward(
     Returns:
         y (N, h, d); a (N, h), int8; s (N, h); g (R, h, m, d) and D (R, h, m).
     """
-    from pointcoc.ops.fused_kernels import forward_kernel
+    from pointcoc.ops.triton_kernels import forward_kernel
 
     f, v, members = _rows_in_one_piece(f), _rows_in_one_piece(v), members.contiguous()
     outputs = _empty_outputs(f, v, members)
@@ -132,7 +132,7 @@ def cluster_backward(
     Returns:
         Gradients of f, v, alpha and beta.
     """
-    from pointcoc.ops.fused_kernels import backward_kernel
+    from pointcoc.ops.triton_kernels import backward_kernel
 
     f, v, grad_y, members = (
         _rows_in_one_piece(f),

@@ -1,4 +1,4 @@
-"""The fused backend: what it refuses, when it is chosen; its kernels, run and compiled in own processes."""
+"""The backend `triton`: what it refuses, when it is chosen; its kernels, run and compiled in own processes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from pointcoc import ClusterOptions, context_cluster
 from pointcoc.geometry.regions import Regions, cell_regions, grid_regions
-from pointcoc.ops import fused_limits
-from pointcoc.ops.fused_limits import why_not_fused
+from pointcoc.ops import Case, triton_limits
+from pointcoc.ops.triton_limits import why_not_triton
 
-needs_triton = pytest.mark.skipif(not fused_limits.HAS_TRITON, reason="triton is not installed")
+needs_triton = pytest.mark.skipif(not triton_limits.HAS_TRITON, reason="triton is not installed")
 # Triton 3.6, which torch 2.11 brings, makes integers of arrays of one number in its interpreter; NumPy refuses those.
-OLD_INTERPRETER = fused_limits.HAS_TRITON and importlib.metadata.version("triton").startswith(("3.5.", "3.6."))
+OLD_INTERPRETER = triton_limits.HAS_TRITON and importlib.metadata.version("triton").startswith(("3.5.", "3.6."))
 can_interpret = pytest.mark.skipif(
     OLD_INTERPRETER and not torch.cuda.is_available(), reason="the interpreter of this Triton fails with current NumPy"
 )
@@ -36,22 +36,26 @@ def features(regions: Regions = TILES, dim: int = 8, dtype: torch.dtype = torch.
 @pytest.fixture
 def interpreted(monkeypatch) -> None:
     """A machine where the kernels run, for what is decided before they do."""
-    monkeypatch.setattr(fused_limits, "HAS_TRITON", True)
-    monkeypatch.setattr(fused_limits, "_is_interpreted", lambda: True)
+    monkeypatch.setattr(triton_limits, "HAS_TRITON", True)
+    monkeypatch.setattr(triton_limits, "_is_interpreted", lambda: True)
 
 
-class Cuda:
-    """Features that say they lie on a GPU."""
-
-    def __init__(self, features: Tensor):
-        self.dtype, self.shape, self.device, self.is_cuda = features.dtype, features.shape, features.device, True
+def case(
+    dim: int = 8,
+    v_dim: int = 8,
+    dtype: torch.dtype = torch.float32,
+    regions: Regions = TILES,
+    options: ClusterOptions = HARD,
+    device: str = "cpu",
+) -> Case:
+    return Case(regions, options, torch.device(device), (dtype, dtype), (dim, v_dim))
 
 
 def test_nothing_speaks_against_the_official_options(interpreted) -> None:
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
-        assert why_not_fused(features(dtype=dtype), features(dim=64, dtype=dtype), TILES, HARD) is None
+        assert why_not_triton(case(v_dim=64, dtype=dtype)) is None
     by_count = ClusterOptions(normalizer="count")
-    assert why_not_fused(features(), features(), TILES, by_count) is None
+    assert why_not_triton(case(options=by_count)) is None
 
 
 @pytest.mark.parametrize(
@@ -62,8 +66,8 @@ def test_nothing_speaks_against_the_official_options(interpreted) -> None:
     ],
 )
 def test_options_out_of_scope_are_named(interpreted, options: ClusterOptions, sentence: str) -> None:
-    with pytest.raises(ValueError, match=f"backend 'fused' cannot be used: {sentence}"):
-        context_cluster(features(), features(), TILES, torch.ones(1), torch.zeros(1), options, "fused")
+    with pytest.raises(ValueError, match=f"backend 'triton' cannot be used: {sentence}"):
+        context_cluster(features(), features(), TILES, torch.ones(1), torch.zeros(1), options, "triton")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +82,8 @@ def test_options_out_of_scope_are_named(interpreted, options: ClusterOptions, se
 )
 def test_regions_out_of_scope_are_named(interpreted, regions: Regions, sentence: str) -> None:
     f = features(regions)
-    with pytest.raises(ValueError, match=f"backend 'fused' cannot be used: {sentence}"):
-        context_cluster(f, f, regions, torch.ones(1), torch.zeros(1), backend="fused")
+    with pytest.raises(ValueError, match=f"backend 'triton' cannot be used: {sentence}"):
+        context_cluster(f, f, regions, torch.ones(1), torch.zeros(1), backend="triton")
 
 
 @pytest.mark.parametrize(
@@ -95,45 +99,42 @@ def test_regions_out_of_scope_are_named(interpreted, regions: Regions, sentence:
     ],
 )
 def test_features_out_of_scope_are_named(interpreted, f: Tensor, v: Tensor, sentence: str) -> None:
-    with pytest.raises(ValueError, match=f"backend 'fused' cannot be used: {sentence}"):
-        context_cluster(f, v, TILES, torch.ones(1), torch.zeros(1), backend="fused")
+    with pytest.raises(ValueError, match=f"backend 'triton' cannot be used: {sentence}"):
+        context_cluster(f, v, TILES, torch.ones(1), torch.zeros(1), backend="triton")
 
 
 def test_machines_out_of_scope_are_named(monkeypatch) -> None:
-    monkeypatch.setattr(fused_limits, "HAS_TRITON", True)
-    monkeypatch.setattr(fused_limits, "_is_interpreted", lambda: False)
+    monkeypatch.setattr(triton_limits, "HAS_TRITON", True)
+    monkeypatch.setattr(triton_limits, "_is_interpreted", lambda: False)
     sentence = (
         "its kernels need a GPU, but the points are on cpu .to try them on a CPU, slowly, set TRITON_INTERPRET=1 be"
     )
-    with pytest.raises(ValueError, match=f"backend 'fused' cannot be used: {sentence}"):
-        context_cluster(features(), features(), TILES, torch.ones(1), torch.zeros(1), backend="fused")
+    with pytest.raises(ValueError, match=f"backend 'triton' cannot be used: {sentence}"):
+        context_cluster(features(), features(), TILES, torch.ones(1), torch.zeros(1), backend="triton")
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert why_not_fused(features(), features(), TILES, HARD) == "its kernels are written for NVIDIA GPUs"
-    monkeypatch.setattr(fused_limits, "HAS_TRITON", False)
-    assert why_not_fused(features(), features(), TILES, HARD) == "triton is not installed; pip install triton"
+    assert why_not_triton(case()) == "its kernels are written for NVIDIA GPUs"
+    monkeypatch.setattr(triton_limits, "HAS_TRITON", False)
+    assert why_not_triton(case()) == "triton is not installed; pip install triton"
 
 
-def test_features_on_a_gpu_can_be_fused(interpreted, monkeypatch) -> None:
+def test_features_on_a_gpu_can_be_run(interpreted, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
-    on_gpu, wide = Cuda(features()), Cuda(features(dim=65))
-    assert why_not_fused(on_gpu, on_gpu, TILES, HARD) is None
-    assert why_not_fused(on_gpu, wide, TILES, HARD) is not None
-    assert why_not_fused(on_gpu, on_gpu, TILES, ClusterOptions(iterations=2)) is not None
-    assert why_not_fused(on_gpu, on_gpu, TILES.ragged(), HARD) is not None
+    assert why_not_triton(case(device="cuda")) is None
+    assert why_not_triton(case(v_dim=65, device="cuda")) is not None
+    assert why_not_triton(case(regions=TILES.ragged(), device="cuda")) is not None
 
 
 def test_older_gpus_are_named(interpreted, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    on_gpu = Cuda(features())
     sentence = "its kernels need a GPU of compute capability 8.0 or higher, got 7.5"
-    assert why_not_fused(on_gpu, on_gpu, TILES, HARD) == sentence
+    assert why_not_triton(case(device="cuda")) == sentence
 
 
 @needs_triton
 @can_interpret
 def test_the_kernels_are_the_reference() -> None:
     run = "1" if not torch.cuda.is_available() else "0"
-    done = in_a_process("-m", "pytest", "-q", "tests/ops/fused_parity.py", TRITON_INTERPRET=run)
+    done = in_a_process("-m", "pytest", "-q", "tests/ops/triton_parity.py", TRITON_INTERPRET=run)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
 
@@ -143,8 +144,8 @@ import sys
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from pointcoc.ops.fused import LAUNCH, _constants
-from pointcoc.ops.fused_kernels import backward_kernel, forward_kernel
+from pointcoc.ops.triton_operation import LAUNCH, _constants
+from pointcoc.ops.triton_kernels import backward_kernel, forward_kernel
 
 HALF = ("f", "v", "y", "grad_y", "grad_f", "grad_v")
 INTEGERS = ("n", "heads", "f_row", "f_head", "v_row", "v_head", "y_row", "y_head", "s_row", "s_head", "members_region")

@@ -1,6 +1,6 @@
-"""The kernels against the reference; run by test_fused.py in a process of its own, where Triton is a CPU interpreter.
+"""The kernels against the reference; run by test_triton.py in a process of its own, where Triton is a CPU interpreter.
 
-By hand: TRITON_INTERPRET=1 python -m pytest tests/ops/fused_parity.py; on a machine with a GPU, without the variable.
+By hand: TRITON_INTERPRET=1 python -m pytest tests/ops/triton_parity.py; on a machine with a GPU, without the variable.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pointcoc import ClusterOptions, context_cluster
 from pointcoc.geometry import Segments, UniformRegions
 from pointcoc.geometry.regions import cloud_regions, grid_regions
 from pointcoc.nn import ContextCluster
-from pointcoc.ops import fused as fused_module
-from pointcoc.ops.fused import cluster_backward, cluster_forward
+from pointcoc.ops import triton_operation
+from pointcoc.ops.triton_operation import cluster_backward, cluster_forward
 
 CPU = torch.device("cpu")
 BY_SIMILARITY, BY_COUNT = ClusterOptions(), ClusterOptions(normalizer="count")
@@ -89,7 +89,7 @@ def assert_same(one, other, **tolerance: float) -> None:
 @all_cases
 def test_values_and_gradients(case: str, options: ClusterOptions, device: torch.device) -> None:
     arguments, regions = inputs(case, torch.float64, device)
-    found, expected = (outputs(arguments, regions, options, backend) for backend in ("fused", "reference"))
+    found, expected = (outputs(arguments, regions, options, backend) for backend in ("triton", "reference"))
     assert_same(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -97,7 +97,7 @@ def test_values_and_gradients(case: str, options: ClusterOptions, device: torch.
 @pytest.mark.parametrize("case", ["49 points, 24 channels", "16 points, 40 and 8 channels", "proposals without points"])
 def test_precisions(case: str, dtype: torch.dtype, device: torch.device) -> None:
     arguments, regions = inputs(case, dtype, device)
-    found = outputs(arguments, regions, BY_SIMILARITY, "fused")
+    found = outputs(arguments, regions, BY_SIMILARITY, "triton")
     assert [found[0].dtype, *(one.dtype for one in found[2])] == [dtype, dtype, dtype, torch.float32, torch.float32]
     assert (found[1].similarity.dtype, found[1].center.dtype) == (torch.float32, torch.int64)
     exact = [one.detach().double().requires_grad_() for one in arguments]
@@ -109,12 +109,12 @@ def test_precisions(case: str, dtype: torch.dtype, device: torch.device) -> None
 
 def test_3136_points(device: torch.device, monkeypatch) -> None:
     if device.type == "cpu":  # the time of the interpreter goes by the number of blocks
-        monkeypatch.setattr(fused_module, "_largest_block", lambda dtype, table_size: 512)
+        monkeypatch.setattr(triton_operation, "_largest_block", lambda dtype, table_size: 512)
     monkeypatch.setitem(CASES, "large", (grid_regions((56, 56), 1, (1, 1), 2, CPU), 2, 24, 24))
     arguments, regions = inputs("large", torch.float32, device)
     exact = [one.detach().double().requires_grad_() for one in arguments]
     found, expected = (
-        outputs(arguments, regions, BY_SIMILARITY, "fused"),
+        outputs(arguments, regions, BY_SIMILARITY, "triton"),
         outputs(exact, regions, BY_SIMILARITY, "reference"),
     )
     assert_same(found, expected, rtol=1e-4, atol=1e-4)
@@ -125,7 +125,7 @@ def test_gradients_are_those_of_differences(options: ClusterOptions, device: tor
     arguments, regions = inputs("5 points, 3 proposals that share points", torch.float64, device)
 
     def cluster(f: Tensor, v: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-        y, assignment = context_cluster(f, v, regions, alpha, beta, options, "fused")
+        y, assignment = context_cluster(f, v, regions, alpha, beta, options, "triton")
         return y, assignment.similarity
 
     assert torch.autograd.gradcheck(cluster, arguments, fast_mode=True)
@@ -149,7 +149,7 @@ def test_compiled_and_exported_programs_see_one_operator(device: torch.device) -
 
     class Cluster(torch.nn.Module):
         def forward(self, f: Tensor, v: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-            return context_cluster(f, v, regions, alpha, beta, backend="fused")[0]
+            return context_cluster(f, v, regions, alpha, beta, backend="triton")[0]
 
     expected = Cluster()(*arguments)
     compiled = torch.compile(Cluster(), fullgraph=True, backend="aot_eager")(*arguments)
@@ -164,20 +164,20 @@ def test_compiled_and_exported_programs_see_one_operator(device: torch.device) -
 
 def test_slices_of_one_projection_are_read_as_they_lie(device: torch.device) -> None:
     (f, v, *rest), regions = inputs("three heads", torch.float64, device)
-    expected = outputs([f, v, *rest], regions, BY_SIMILARITY, "fused")
+    expected = outputs([f, v, *rest], regions, BY_SIMILARITY, "triton")
     joined = torch.cat([f, v], dim=2).detach()
     slices = [one.requires_grad_() for one in joined.split(16, dim=2)]
     channels_first = [one.detach().permute(2, 0, 1).contiguous().permute(1, 2, 0).requires_grad_() for one in (f, v)]
     for given in (slices, channels_first):
         assert not given[0].is_contiguous()
-        assert_same(outputs([*given, *rest], regions, BY_SIMILARITY, "fused"), expected)
+        assert_same(outputs([*given, *rest], regions, BY_SIMILARITY, "triton"), expected)
 
 
 @pytest.mark.parametrize("which", ["y", "similarity"])
 def test_one_output_may_be_left_unused(which: str, device: torch.device) -> None:
     arguments, regions = inputs("three heads", torch.float64, device)
     gradients = []
-    for backend in ("fused", "reference"):
+    for backend in ("triton", "reference"):
         y, assignment = context_cluster(*arguments[:2], regions, *arguments[2:], backend=backend)
         loss = (y if which == "y" else assignment.similarity).square().sum()
         gradients.append(torch.autograd.grad(loss, arguments, allow_unused=True))
@@ -190,7 +190,7 @@ def test_a_point_stores_five_bytes_beyond_its_features(device: torch.device) -> 
     arguments, regions = inputs("256 points, 64 centers", torch.bfloat16, device)
     saved: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda one: (saved.append(one), one)[1], lambda one: one):
-        context_cluster(*arguments[:2], regions, *arguments[2:], backend="fused")
+        context_cluster(*arguments[:2], regions, *arguments[2:], backend="triton")
     mine = {one.data_ptr(): one.nbytes for one in saved}
     for one in (*arguments, regions.members):
         mine.pop(one.data_ptr(), None)
@@ -199,7 +199,7 @@ def test_a_point_stores_five_bytes_beyond_its_features(device: torch.device) -> 
 
 def test_second_derivatives_are_refused(device: torch.device) -> None:
     arguments, regions = inputs("4 points, one center", torch.float64, device)
-    y, _ = context_cluster(*arguments[:2], regions, *arguments[2:], backend="fused")
+    y, _ = context_cluster(*arguments[:2], regions, *arguments[2:], backend="triton")
     first = torch.autograd.grad(y.square().sum(), arguments[0], create_graph=True)[0]
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):
         first.sum().backward()
@@ -208,7 +208,7 @@ def test_second_derivatives_are_refused(device: torch.device) -> None:
 def test_points_without_features_have_finite_gradients(device: torch.device) -> None:
     (f, *rest), regions = inputs("proposals without points", torch.float32, device)
     arguments = [torch.zeros_like(f).requires_grad_(), *rest]
-    y, found, gradients = outputs(arguments, regions, BY_SIMILARITY, "fused")
+    y, found, gradients = outputs(arguments, regions, BY_SIMILARITY, "triton")
     assert all(torch.isfinite(one).all() for one in (y, found.similarity, *gradients))
     # All cosines are 0, and the first proposal with points wins.
     assert found.center.tolist() == [[1, 1]] * 5 + [[0, 0]] * 5
@@ -220,7 +220,7 @@ def test_what_is_not_a_number_stays_so(device: torch.device) -> None:
     broken[0, 0, 0] = torch.nan
     found, expected = (
         context_cluster(broken, rest[0].detach(), regions, *(one.detach() for one in rest[1:]), backend=backend)
-        for backend in ("fused", "reference")
+        for backend in ("triton", "reference")
     )
     assert torch.equal(found[1].center, expected[1].center)
     torch.testing.assert_close(found[0], expected[0], equal_nan=True)
@@ -231,14 +231,14 @@ def test_no_points(device: torch.device) -> None:
     regions = UniformRegions(Segments.equal(0, 4, device), torch.ones(1, 1, 4, dtype=torch.bool, device=device))
     f = torch.zeros(0, 2, 8, device=device, requires_grad=True)
     alpha, beta = (torch.ones(1, device=device, requires_grad=True) for _ in range(2))
-    y, assignment = context_cluster(f, f, regions, alpha, beta, backend="fused")
+    y, assignment = context_cluster(f, f, regions, alpha, beta, backend="triton")
     assert y.shape == (0, 2, 8) and assignment.center.shape == (0, 2)
     assert [one.tolist() for one in torch.autograd.grad(y.sum(), [f, alpha, beta])] == [[], [0], [0]]
 
 
 def test_the_layer(device: torch.device) -> None:
     torch.manual_seed(0)
-    layers = [ContextCluster(6, 2, 8, BY_SIMILARITY, backend).to(device) for backend in ("fused", "reference")]
+    layers = [ContextCluster(6, 2, 8, BY_SIMILARITY, backend).to(device) for backend in ("triton", "reference")]
     layers[1].load_state_dict(layers[0].state_dict())
     _, regions = inputs("three heads", torch.float32, device)
     x = torch.randn(24, 6, device=device)

@@ -1,16 +1,16 @@
-"""The folded block equals the block, on tiles and on regions of any kind."""
+"""The folded block equals the block."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from lattice_stage import stage
 from order_one import order_one
+from torch import nn
 
 from pointcoc.geometry import Segments
 from pointcoc.geometry.regions import UniformRegions, grid_regions
-from pointcoc.geometry.tiles import make_tiles
-from pointcoc.nn import ClusterBlock, FusedBlock
+from pointcoc.nn import ClusterBlock, FoldedBlock
+from pointcoc.nn.folded_block import fold_block
 from pointcoc.ops import ClusterOptions
 
 CPU = torch.device("cpu")
@@ -32,45 +32,45 @@ def test_it_equals_the_block(grid: tuple[int, int], regions: int, centers: int, 
     original = block(normalizer=normalizer)
     with torch.no_grad():
         original.cluster.alpha.mul_(sign)
-    fused = FusedBlock(original)
+    folded = FoldedBlock(original)
     sets = Segments.equal(2, grid[0] * grid[1], CPU)
     uniform = grid_regions(grid, 2, (regions, regions), centers, CPU)
-    tiles = make_tiles(grid, stage(regions, centers), CPU, torch.float64)
     assert isinstance(uniform, UniformRegions)
-    assert tiles is not None
     x = torch.randn(2 * grid[0] * grid[1], 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected, assignment = original(x, sets, uniform)
-    y, ours = fused(x, sets, uniform)
+    y, ours = folded(x, sets, uniform)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
     assert torch.equal(ours.center, assignment.center)
-    by_tiles = fused.by_tiles(x.view(-1, tiles.size, 6), tiles, 2).flatten(0, 1)
-    torch.testing.assert_close(by_tiles, expected, rtol=0, atol=1e-12)
 
 
 def test_a_large_mean_does_not_hide_the_points() -> None:
     """Mean and deviation come before the product, where a mean of 1e4 costs no digit of the result."""
     original = block().float()
-    fused, exact = FusedBlock(original), block()
-    tiles = make_tiles((4, 4), stage(1, 1), CPU, torch.float32)
-    assert tiles is not None
+    folded, exact = FoldedBlock(original), block()
     x = torch.randint(-8, 8, (16, 6), generator=torch.Generator().manual_seed(0)) + 1e4
-    expected, _ = exact(x.double(), Segments.equal(1, 16, CPU), grid_regions((4, 4), 1, (1, 1), 1, CPU))
+    sets, regions = Segments.equal(1, 16, CPU), grid_regions((4, 4), 1, (1, 1), 1, CPU)
+    expected, _ = exact(x.double(), sets, regions)
     with torch.no_grad():
-        y = fused.by_tiles(x.view(1, 16, 6), tiles, 1)[0]
+        y, _ = folded(x, sets, regions)
     torch.testing.assert_close(y.double() - x, expected - x, rtol=0, atol=5e-3)  # half a unit in the last place of 1e4
 
 
-def test_tiles_are_preferred_where_they_take_fewer_operations() -> None:
-    tiny = FusedBlock(block(dim=196, heads=8, head_dim=24))  # stage 3 of coc_tiny and of coc_tiny2
-    assert tiny.prefers_tiles(4)
-    assert not tiny.prefers_tiles(49)
+class Doubled(nn.Linear):
+    """An adapter: weight and bias do not say what it computes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
 
 
-@pytest.mark.parametrize("other", [{"assignment": "soft"}, {"iterations": 2}, {"backend": "ragged"}])
-def test_other_options_keep_their_operations(other: dict) -> None:
-    assert not FusedBlock(block(**other)).prefers_tiles(1)
+def test_a_block_with_a_module_of_another_kind_stays() -> None:
+    adapted, replaced = block(), block()
+    adapted.cluster.proj = Doubled(6, 6)
+    replaced.cluster = nn.Identity()
+    assert fold_block(adapted) is adapted
+    assert fold_block(replaced) is replaced
+    assert isinstance(fold_block(block()), FoldedBlock)
 
 
 def test_parameters_are_frozen_and_of_the_dtype_of_the_block() -> None:
-    fused = FusedBlock(block().to(torch.bfloat16))
-    assert {(value.dtype, value.requires_grad) for value in fused.parameters()} == {(torch.bfloat16, False)}
+    folded = FoldedBlock(block().to(torch.bfloat16))
+    assert {(value.dtype, value.requires_grad) for value in folded.parameters()} == {(torch.bfloat16, False)}
