@@ -117,7 +117,7 @@ def test_mlp_ratios_must_be_positive(value: float) -> None:
         ("pool", "concat, max"),
         ("partition", "cells, curve"),
         ("proposals", "cells, fps, curve"),
-        ("backend", "auto, centers, ragged, reference, triton"),
+        ("backend", "auto, center_side, triton, ragged, reference"),
         ("normalizer", "similarity, count"),
         ("assignment", "hard, soft"),
     ],
