@@ -13,9 +13,7 @@ from pointcoc.geometry.segments import Segments
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 
-def curve_regions(
-    points: PointSet, window: int, proposals: str, centers: int, center_neighbors: int, backend: str = "auto"
-) -> Regions:
+def curve_regions(points: PointSet, window: int, proposals: str, centers: int, center_neighbors: int) -> Regions:
     """Split sets into equal runs along a Hilbert curve.
 
     A set of n points has r = ceil(n / window) regions; region i holds the points floor(i n / r) to
@@ -27,7 +25,6 @@ def curve_regions(
         proposals: "curve" (equal parts of the run) or "fps" (farthest points with their nearest).
         centers: proposals per region.
         center_neighbors: points a proposal of "fps" averages.
-        backend: of farthest points and neighbors, see `knn`.
     """
     sets = Segments.of(points)
     order = canonical_order(points.pos, sets)
@@ -36,7 +33,7 @@ def curve_regions(
     runs = equal_runs(sets, (sets.counts + window - 1) // window)
     pos = points.pos.index_select(0, order)
     if proposals == "fps":
-        point, center = fps_members(pos, runs, centers, center_neighbors, backend)
+        point, center = fps_members(pos, runs, centers, center_neighbors)
     else:
         point, center = run_members(pos, runs, centers)
     return _tabulate(RaggedRegions(runs, point, center, centers, IndexOrder(order, inverse)))

@@ -154,13 +154,12 @@ class NetworkPlan:
         return NetworkPlan(order, tuple(stage.to(device) for stage in self.stages))
 
 
-def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = "auto") -> NetworkPlan:
+def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
     """Compute all geometry of a network for a batch; reads no features.
 
     Args:
         points: the input.
         stages: settings of each stage.
-        backend: of farthest points and nearest neighbors: "auto", "torch" or "torch_cluster".
 
     Raises:
         ValueError: if the points are no lattice but the network needs one, a set has no points, or a value is not
@@ -171,14 +170,14 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
         return make_grid_plan(points.grid, points.num_sets, stages, points.x.device, points.pos.dtype)
     if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
         with torch.inference_mode(False):  # a plan made during inference must serve training too
-            return make_plan(_clone(points), stages, backend)
+            return make_plan(_clone(points), stages)
     if not torch.compiler.is_compiling():
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
     plans = []
     for stage in stages:
-        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage, backend)
+        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage)
         plans.append(plan)
         level = plan.anchors
     return NetworkPlan(order, tuple(plans))
@@ -282,23 +281,21 @@ def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
     return _stage_plan(steps, lattice_regions(level, stage.regions, _whole(stage.window), stage.centers))
 
 
-def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePlan:
+def _plan_cloud(level: PointSet, stage: StageGeometry) -> StagePlan:
     sets = Segments.of(level)
-    anchors = (
-        _farthest(level, sets, stage.stride, backend) if stage.voxel is None else _voxels(level, sets, stage.voxel)
-    )
+    anchors = _farthest(level, sets, stage.stride) if stage.voxel is None else _voxels(level, sets, stage.voxel)
     anchor_sets = Segments.of(anchors)
-    neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors, backend)
+    neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors)
     offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
-    regions = _cloud_regions(anchors, stage, backend)
+    regions = _cloud_regions(anchors, stage)
     return StagePlan(
         anchors=anchors, sets=anchor_sets, neighbors=neighbors, offsets=offsets, regions=regions, source_sets=sets
     )
 
 
-def _farthest(level: PointSet, sets: Segments, stride: int, backend: str) -> PointSet:
+def _farthest(level: PointSet, sets: Segments, stride: int) -> PointSet:
     num = (level.counts + stride - 1) // stride if sets.size is None else ceil_div(sets.size, stride)
-    chosen = farthest_points(level.pos, sets, num, backend)
+    chosen = farthest_points(level.pos, sets, num)
     ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
     size = None if isinstance(num, Tensor) else num
     return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
@@ -310,8 +307,8 @@ def _voxels(level: PointSet, sets: Segments, edge: float) -> PointSet:
     return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr)
 
 
-def _cloud_regions(anchors: PointSet, stage: StageGeometry, backend: str) -> Regions:
-    proposals = (stage.proposals, stage.centers, stage.center_neighbors, backend)
+def _cloud_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
+    proposals = (stage.proposals, stage.centers, stage.center_neighbors)
     if stage.partition == "cells":
         return cloud_regions(anchors, stage.regions, stage.window, *proposals)
     assert stage.window is not None

@@ -282,7 +282,6 @@ def cloud_regions(
     proposals: str,
     centers: int,
     center_neighbors: int,
-    backend: str = "auto",
 ) -> Regions:
     """Split sets by their coordinates: cells of the bounding box, or of a given edge length.
 
@@ -293,7 +292,6 @@ def cloud_regions(
         proposals: "cells" (sub-cells) or "fps" (farthest points with their nearest).
         centers: per axis for "cells", per region for "fps".
         center_neighbors: points a proposal of "fps" averages.
-        backend: of farthest points and neighbors, see `knn`.
     """
     sets = Segments.of(points)
     cell, cells, inside = _cloud_cells(points, sets, counts, window)
@@ -302,10 +300,10 @@ def cloud_regions(
         segments, order = _group(cell, cells, points)
         pos, inside = order.enter(pos), order.enter(inside)
     if proposals == "fps" and segments.size is None:
-        point, center = fps_members(pos, segments, centers, center_neighbors, backend)
+        point, center = fps_members(pos, segments, centers, center_neighbors)
         return RaggedRegions(segments, point, center, centers, order)
     if proposals == "fps":
-        return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors, backend), order)
+        return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors), order)
     members = cloud_members(inside, centers)
     if segments.size is None:
         point, center = members.nonzero(as_tuple=True)
