@@ -18,13 +18,13 @@ from pointcoc.geometry.centers import (
 )
 from pointcoc.geometry.segments import Segments, segment_extreme, spread
 from pointcoc.geometry.sizes import ceil_div, surely
-from pointcoc.pointset import PointSet, counts_to_ptr
+from pointcoc.pointset import Movable, PointSet, counts_to_ptr
 
 # R regions, n points in each, m proposals of centers per region, N points of all sets.
 
 
 @dataclass(frozen=True, eq=False)
-class IndexOrder:
+class IndexOrder(Movable):
     """Enter and leave region order by an index: `order` (N,) lists the rows in region order."""
 
     order: Tensor
@@ -38,13 +38,9 @@ class IndexOrder:
         """Put rows back into the order of the set."""
         return x.index_select(0, self.inverse)
 
-    def to(self, device: torch.device | str) -> IndexOrder:
-        """Move to a device."""
-        return IndexOrder(self.order.to(device), self.inverse.to(device))
-
 
 @dataclass(frozen=True)
-class TileOrder:
+class TileOrder(Movable):
     """Enter and leave region order on complete lattices by a reshape: `counts` equal tiles per axis of `grid`."""
 
     grid: tuple[int, ...]
@@ -64,16 +60,12 @@ class TileOrder:
         axes = [axis for i in range(num_axes) for axis in (1 + i, 1 + num_axes + i)]
         return x.view(-1, *self.counts, *tiles, x.shape[-1]).permute(0, *axes, -1).reshape(x.shape)
 
-    def to(self, device: torch.device | str) -> TileOrder:
-        """Return self: nothing lies on a device."""
-        return self
-
 
 Order = IndexOrder | TileOrder | None
 
 
 @dataclass(frozen=True, eq=False)
-class UniformRegions:
+class UniformRegions(Movable):
     """Regions with equally many points.
 
     Args:
@@ -106,14 +98,9 @@ class UniformRegions:
             self.segments, region * size + row, region * self.num_centers + center, self.num_centers, self.order
         )
 
-    def to(self, device: torch.device | str) -> UniformRegions:
-        """Move to a device."""
-        order = None if self.order is None else self.order.to(device)
-        return UniformRegions(self.segments.to(device), self.members.to(device), order, self.all_exist)
-
 
 @dataclass(frozen=True, eq=False)
-class RaggedRegions:
+class RaggedRegions(Movable):
     """Regions of any number of points, as lists.
 
     Args:
@@ -148,19 +135,9 @@ class RaggedRegions:
         padded = Segments.equal(segments.num, longest, members.device)
         return UniformRegions(padded, members), segments.index * longest + column
 
-    def to(self, device: torch.device | str) -> RaggedRegions:
-        """Move to a device."""
-        return RaggedRegions(
-            self.segments.to(device),
-            self.member_point.to(device),
-            self.member_center.to(device),
-            self.num_centers,
-            None if self.order is None else self.order.to(device),
-        )
-
 
 @dataclass(frozen=True, eq=False)
-class PaddedRegions:
+class PaddedRegions(Movable):
     """Regions of nearly equally many points: what `RaggedRegions` says, with the padded table made beforehand.
 
     Args:
@@ -189,11 +166,6 @@ class PaddedRegions:
         region, center, column = self.padded.members.nonzero(as_tuple=True)
         point = self.segments.ptr[region] + column
         return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
-
-    def to(self, device: torch.device | str) -> PaddedRegions:
-        """Move to a device."""
-        order = None if self.order is None else self.order.to(device)
-        return PaddedRegions(self.segments.to(device), self.padded.to(device), self.row.to(device), order)
 
 
 Regions = UniformRegions | PaddedRegions | RaggedRegions
