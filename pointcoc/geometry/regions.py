@@ -92,6 +92,7 @@ class UniformRegions(Movable):
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows."""
         members = self.members.expand(self.segments.num, -1, -1)
+        # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
         region, center, row = members.nonzero(as_tuple=True)
         size = members.shape[-1]
         return RaggedRegions(
@@ -208,7 +209,7 @@ def cell_regions(points: PointSet, counts: int | None, window: int | None, cente
     """
     cells = _Cells(points, counts, window)
     row = torch.arange(points.num_points, device=points.pos.device)
-    order = torch.empty_like(row).index_copy(0, cells.place, row)
+    order = torch.empty_like(row).index_copy(0, cells.place, row)  # inverts a permutation without sorting it
     index, column = cells.region.index_select(0, order), cells.column.index_select(0, order)
     padded = UniformRegions(
         Segments.equal(cells.num, cells.longest, order.device), _cell_members(cells.edge, cells.longest, centers)
@@ -242,6 +243,7 @@ def lattice_regions(points: PointSet, counts: int | None, window: int | None, ce
     point, center = members.nonzero(as_tuple=True)
     num_centers = centers ** points.pos.shape[1]
     center = segments.index[point] * num_centers + center
+    # In small cells several proposals have the same points. The first alone keeps them: see `first_of_equal`.
     kept = first_of_equal(point, center, segments.num, num_centers)[center]
     ragged = RaggedRegions(segments, point[kept], center[kept], num_centers, order)
     return ragged if segments.size is None else replace(ragged.uniform()[0], order=order)
@@ -343,7 +345,9 @@ def _cell_bounds(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None)
 def _sites_before(start: Tensor, edge: Tensor, sizes: Tensor) -> Tensor:
     """Sites in the cells of the same set that come before a cell, (N, D) each to (N,)."""
     before = torch.zeros_like(start[:, 0])
-    for axis in range(start.shape[1]):  # those that differ first on this axis
+    # Cells come in row order. Those before this one share its cell on the first axes and have a lower one on the next;
+    # on the axes after it they are all the cells there are.
+    for axis in range(start.shape[1]):
         before = before + edge[:, :axis].prod(1) * start[:, axis] * sizes[:, axis + 1 :].prod(1)
     return before
 
@@ -403,6 +407,8 @@ def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, Ind
     """Sort points by set and cell (stable); only cells with points become regions."""
     batch = points.batch
     key = _ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
+    # Plans give points in canonical order. A stable sort keeps it within a region, so that neither sums nor ties depend
+    # on the order in which the points came.
     order = torch.argsort(key, stable=True)
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
     inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))
@@ -411,6 +417,7 @@ def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, Ind
 
 def _member_table(regions: RaggedRegions, column: Tensor, longest: int) -> Tensor:
     """Membership as a table (R, m, longest)."""
+    # One flat index in the order (region, center, column), which is that of the table.
     place = regions.member_center * longest + column[regions.member_point]
     table = torch.zeros(regions.segments.num * regions.num_centers * longest, dtype=torch.bool, device=place.device)
     return table.index_fill(0, place, True).view(regions.segments.num, regions.num_centers, longest)
