@@ -22,8 +22,8 @@ LAYERS = (
     ("models",),
     ("data", "train", "viz"),
     ("detection", "segmentation"),
-    ("timm", "export", "pictures", "predict", "robustness"),
-    ("robustness_command",),
+    ("timm", "export", "predict", "robustness"),
+    ("commands",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
