@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
 from pointcoc.version import __version__
 
-COMMANDS = (convert, export, predict, explore, visualize, animate, robustness)
+COMMANDS = {
+    "convert": convert,
+    "export": export,
+    "predict": predict,
+    "explore": explore,
+    "visualize": visualize,
+    "animate": animate,
+    "robustness": robustness,
+}
 USER_ERRORS = (ValueError, OSError, ImportError)
 
 
@@ -27,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(args)
     try:
-        options.run(options)
+        COMMANDS[options.command].run(options)
     except USER_ERRORS as error:
         print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
         return 2
@@ -38,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pointcoc", description="Context Clusters for images and point clouds.")
     parser.add_argument("--version", action="version", version=f"pointcoc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for command in COMMANDS.values():
         command.add(commands)
     return parser
 

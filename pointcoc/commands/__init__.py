@@ -1,4 +1,4 @@
-"""Subcommands of `pointcoc`, one a file: `add` adds its options to the parser and sets the function that runs it."""
+"""Subcommands of `pointcoc`, one a file: `add` adds its options to the parser, `run` runs it."""
 
 import argparse
 from typing import TypeAlias

@@ -18,9 +18,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", metavar="FILE", required=True, help="animation to write, .gif or .mp4")
     parser.add_argument("--input", metavar="NAME", help="which input; needed where the folder holds several")
     parser.add_argument("--seconds", type=float, default=0.4, help="of each epoch; default: %(default)s")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `animate`."""
     count = import_viz("animate").animate(options.folder, options.out, options.input, options.seconds)
     print(f"wrote {options.out}: {count_of(count, 'epoch')}")

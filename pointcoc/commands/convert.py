@@ -30,10 +30,10 @@ def add(commands: Commands) -> None:
         help="'similarity' for the weights of 2024, 'count' for earlier ones; needed unless the file is of 2023",
     )
     parser.add_argument("--force", action="store_true", help="replace a folder that was written before")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `convert`."""
     folder, net = convert_official(options.checkpoint, options.out, options.preset, options.normalizer, options.force)
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
     print(f"wrote {folder}: {num_parameters:,} parameters, normalizer {net.config.normalizer}")

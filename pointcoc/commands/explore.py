@@ -25,10 +25,10 @@ def add(commands: Commands) -> None:
     )
     add_inputs(parser)
     parser.add_argument("--out", metavar="FILE.html", required=True, help="page to write")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `explore`."""
     explore, out = import_viz("explore"), Path(options.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out must be the name of an HTML page, such as page.html, got {out}")

@@ -31,10 +31,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--output", choices=OUTPUTS, default="logits", help="what the graph gives; default: %(default)s"
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `export`."""
     net = open_network(options.source)
     size = None if options.size is None else tuple(options.size)
     path = export_network(net, options.out, size, options.num_points, options.dynamic, options.output)

@@ -25,10 +25,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")
     parser.add_argument("--window", type=int, help="side of sliding windows for classes of pixels; default: none")
     parser.add_argument("--category", metavar="NAME", help="kind of the objects whose parts are wanted")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `predict`."""
     predict = import_extra("pointcoc.predict", "detection", "this command").predict
     done = predict(options.weights, options.inputs, options.out, options.threshold, options.window, options.category)
     count = len(options.inputs)

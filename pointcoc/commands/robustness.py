@@ -42,10 +42,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=int, default=0, help="processes that read and corrupt; default: %(default)s"
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `robustness`."""
     _check_numbers(options)
     robustness = import_extra("pointcoc.robustness", "train", "this command")
     net = open_network(options.weights).float()

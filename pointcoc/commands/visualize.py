@@ -41,10 +41,10 @@ def add(commands: Commands) -> None:
         "--kind", choices=("clusters", "similarity"), default="clusters", help="what colors say; default: %(default)s"
     )
     parser.add_argument("--dpi", type=int, default=120, help="dots per inch; default: %(default)s")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `visualize`."""
     files, out = existing_files(options.inputs), Path(options.out)
     names = [Path(name).stem for name in distinct_names(files)] if len(set(files)) == len(files) else []
     twice = [name for name, count in Counter(names).items() if count > 1]

@@ -98,11 +98,6 @@ def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
     Path(path).write_bytes(head.encode() + table.tobytes())
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """Read an array of NumPy."""
-    return np.load(path, allow_pickle=False)
-
-
 def read_npz(path: Path) -> np.ndarray:
     """Read the array `pos`, `points` or `data` of an archive of NumPy, or the only one."""
     with np.load(path, allow_pickle=False) as archive:
@@ -169,7 +164,7 @@ def _vertex(lines: list[list[str]]) -> tuple[int, list[str], list[str]]:
 
 
 CLOUD_READERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".npy": read_npy,
+    ".npy": np.load,
     ".npz": read_npz,
     ".ply": read_ply,
     ".xyz": read_text,

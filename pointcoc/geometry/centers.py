@@ -80,8 +80,7 @@ def fps_members(pos: Tensor, segments: Segments, centers: int, neighbors: int) -
     chosen = farthest_points(pos, segments, num)
     proposals = Segments.from_ptr(counts_to_ptr(num))
     index = knn_segments(pos, segments, pos[chosen], proposals, neighbors)
-    region = proposals.index
-    number = region * centers + torch.arange(len(chosen), device=pos.device) - proposals.ptr[region]
+    number = proposals.index * centers + proposals.column
     present = index >= 0
     point, proposal = index[present], number[:, None].expand_as(index)[present]
     kept = first_of_equal(_place(pos, segments)[point], proposal, segments.num, centers)[proposal]

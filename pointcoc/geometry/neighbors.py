@@ -11,6 +11,7 @@ from torch import Tensor
 from pointcoc.extensions import extension
 from pointcoc.geometry.grid_search import knn_grid
 from pointcoc.geometry.segments import Segments
+from pointcoc.geometry.sizes import ravel, unravel
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 LARGE = 4096  # points of a set; from more on, plain torch sorts points into a grid instead of comparing all
@@ -103,10 +104,9 @@ def pad_segments(values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
         padded = values.unflatten(0, (segments.num, segments.size))
         return padded, torch.ones(segments.num, segments.size, dtype=torch.bool, device=values.device)
     longest = _longest(segments)
-    column = torch.arange(len(values), device=values.device) - segments.ptr[segments.index]
     present = torch.arange(longest, device=values.device) < segments.counts[:, None]
     padded = values.new_zeros(segments.num * longest, *values.shape[1:])
-    padded = padded.index_copy(0, segments.index * longest + column, values)
+    padded = padded.index_copy(0, segments.index * longest + segments.column, values)
     return padded.unflatten(0, (segments.num, longest)), present
 
 
@@ -119,20 +119,12 @@ class _Lattices:
 
     def key(self, sites: Tensor, batch: Tensor) -> Tensor:
         """Number of each site (..., D) of the set `batch` (...)."""
-        sizes = self.sizes[batch]
-        key = sites[..., 0]
-        for axis in range(1, sites.shape[-1]):
-            key = key * sizes[..., axis] + sites[..., axis]
-        return key + self.start[batch]
+        return ravel(sites, self.sizes[batch]) + self.start[batch]
 
     def site(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """Site (N, D) and set (N,) of each number (N,)."""
         batch = torch.searchsorted(self.start, key, right=True) - 1
-        sizes, rest, axes = self.sizes[batch], key - self.start[batch], []
-        for axis in reversed(range(self.sizes.shape[1])):
-            axes.append(rest % sizes[:, axis])
-            rest = rest // sizes[:, axis]
-        return torch.stack(axes[::-1], dim=1), batch
+        return unravel(key - self.start[batch], self.sizes[batch]), batch
 
 
 def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> Tensor:

@@ -55,6 +55,11 @@ class Segments(Movable):
         return self.ptr.shape[0] - 1
 
     @property
+    def column(self) -> Tensor:
+        """Number of each row in its segment, shape (N,)."""
+        return torch.arange(self.index.shape[0], device=self.index.device) - spread(self.ptr[:-1], self)
+
+    @property
     def counts(self) -> Tensor:
         """Rows of each segment, shape (S,)."""
         return self.ptr.diff()
