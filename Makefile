@@ -22,7 +22,7 @@ test: $(VENV)/dev.done $(VENV)/points.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov=pointcoc --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 faults: $(VENV)/train.done
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/faults.py
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/tools/faults.py
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

@@ -35,14 +35,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accuracy_networks import NETWORKS
-from accuracy_table import TITLES, best, report, tables
-from machine import load, machine
-from small_data import augment_clouds, augment_images, clouds, images
-from timed_training import CLOCKS, Recipe, Split, accuracy, train_for
+from tools.accuracy_networks import NETWORKS
+from tools.accuracy_table import TITLES, best, report, tables
+from tools.machine import load, machine
+from tools.small_data import clouds, images, recipe_of
+from tools.timed_training import CLOCKS, Split, accuracy, train_for
 
 RESULTS = Path(__file__).parent / "results"
-BATCH = {"images": 64, "clouds": 16}
 SAME = (
     "network",
     "overrides",
@@ -173,12 +172,6 @@ def measure(name: str, lr: float, seed: int, data: Data, options: argparse.Names
     found["val"] = accuracy(net, val, recipe)
     found["test"] = None if options.overrides else accuracy(net, test, recipe)
     return {**found, "machine": machine(torch.device("cpu")), "date": date.today().isoformat()}
-
-
-def recipe_of(column: str) -> Recipe:
-    """Return what all networks of a column share."""
-    augment = augment_images if column == "images" else augment_clouds
-    return Recipe(augment=augment, batch=BATCH[column], bfloat16=True)
 
 
 def read_runs(path: Path) -> list[Run]:

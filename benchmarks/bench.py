@@ -33,17 +33,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backbones import DTYPES, INFERENCE_MODES, OURS, PAPER_OURS, PAPER_PEERS, PEERS, TRAINING_MODES, check_network
-from clouds import cloud_rows
-from costs import cluster_peaks, memory_row, network_costs
-from detection_step import detection_rows
-from fused_op import fused_rows
-from images import Case, inference_rows, paper_rows, training_rows
-from limits import machine_limits, share_rows
-from machine import load, machine
-from plot import save_plot
-from report import render, render_section
-from scenes import SIZES, scene_rows
+from tools.backbones import DTYPES, INFERENCE_MODES, OURS, PAPER_OURS, PAPER_PEERS, PEERS, TRAINING_MODES, check_network
+from tools.clouds import cloud_rows
+from tools.costs import cluster_peaks, memory_row, network_costs
+from tools.detection_step import detection_rows
+from tools.fused_op import fused_rows
+from tools.images import Case, inference_rows, paper_rows, training_rows
+from tools.limits import machine_limits, share_rows
+from tools.machine import load, machine
+from tools.plot import save_plot
+from tools.report import render, render_section
+from tools.scenes import SIZES, scene_rows
 
 RESULTS = Path(__file__).parent / "results"
 SECTIONS = ("inference", "training", "memory", "detection", "clouds", "scenes", "limits", "fused")

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / "tests" / "tools"))
 
-from flips import waves  # noqa: E402
 from order_one import order_one_network  # noqa: E402
+from tools.made_inputs import waves  # noqa: E402
 
 from pointcoc import ContextClusterNet  # noqa: E402
 from pointcoc.export import ExportForm, export_network  # noqa: E402

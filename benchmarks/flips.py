@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples")]
+sys.path.append(str(ROOT / "tests" / "tools"))
 
 from order_one import order_one_network  # noqa: E402
+from tools.made_inputs import waves  # noqa: E402
 
 from pointcoc import PRESETS, ContextClusterNet, image_to_points  # noqa: E402
 
@@ -42,16 +43,6 @@ def main() -> None:
         for kind, found in others(net, images):
             first, every, same = differences(expected, found)
             print(f"| {name} | {kind} | {first:.3%} | {every:.3%} | {same:.0%} |", flush=True)
-
-
-def waves(num: int, size: int) -> Tensor:
-    """Return images (num, 3, size, size) with structure at all scales: waves of random direction, and noise."""
-    generator = torch.Generator().manual_seed(0)
-    axis = torch.linspace(0, 1, size)
-    frequency = 20 * torch.randn(num, 3, 2, 1, 1, generator=generator)
-    phase = 6.3 * torch.rand(num, 3, 1, 1, generator=generator)
-    wave = torch.sin(frequency[:, :, 0] * axis[:, None] + frequency[:, :, 1] * axis + phase)
-    return wave + 0.3 * torch.randn(wave.shape, generator=generator)
 
 
 def others(net: ContextClusterNet, images: Tensor):

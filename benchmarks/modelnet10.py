@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / "examples"))
 
 from modelnet40 import CLOUDS, CloudSettings, cloud_loaders  # noqa: E402
 
@@ -59,7 +59,7 @@ def build(settings: TimedSettings, num_classes: int) -> nn.Module:
     """Return the network of the settings."""
     if settings.model != "pointnet2":
         return ContextClusterNet.from_preset(settings.model, num_classes=num_classes, drop_path=settings.drop_path)
-    from pointnet2 import PointNet2
+    from tools.pointnet2 import PointNet2
 
     net = PointNet2(num_classes)
     net.num_classes = num_classes
@@ -80,5 +80,5 @@ def clouds_per_second(net: nn.Module, loader: torch.utils.data.DataLoader, batch
 
 
 if __name__ == "__main__":
-    defaults = {field: getattr(CLOUDS, field) for field in CLOUDS.__dataclass_fields__}
+    defaults = {field.name: getattr(CLOUDS, field.name) for field in fields(CLOUDS)}
     run_command(main, TimedSettings(**{**defaults, "batch_size": 16, "warmup_epochs": 0.5, "resample": False}), __doc__)

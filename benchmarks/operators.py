@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from backbones import DTYPES, INFERENCE_MODES, Run, form_of, inference_run, make_network
-from costs import operations
+from tools.backbones import DTYPES, INFERENCE_MODES, Run, form_of, inference_run, make_network
+from tools.costs import operations
 from torch.profiler import ProfilerActivity, profile
 
 PRODUCTS = ("linear", "mm", "convolution", "native_stage")

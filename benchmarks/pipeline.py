@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import load, machine
 from PIL import Image
-from report import markdown
-from timing import summary, take_turns
 from timm.data import create_transform
+from tools.machine import load, machine
+from tools.report import markdown
+from tools.timing import summary, take_turns
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset

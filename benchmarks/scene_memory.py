@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from machine import machine
-from scenes import room
+from tools.machine import machine
+from tools.made_inputs import room
 from torch.nn.functional import cross_entropy
 
 from pointcoc import PointSet

@@ -23,7 +23,7 @@ from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
 from pointcoc.models import ImageTransform, WeightsInfo
 from pointcoc.train import Loaders, evaluate, fit
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 
 import imagenet
 import modelnet40

@@ -19,10 +19,9 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from accuracy import recipe_of
-from machine import load, machine
-from small_data import clouds, images
-from timed_training import CLOCKS, Split, accuracy, train_for
+from tools.machine import load, machine
+from tools.small_data import clouds, images, recipe_of
+from tools.timed_training import CLOCKS, Split, accuracy, train_for
 from torch import Tensor, nn
 
 from pointcoc import ContextClusterNet

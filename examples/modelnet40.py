@@ -37,6 +37,7 @@ from torch_geometric.data import Data
 
 from pointcoc import ContextClusterNet, PointSet
 from pointcoc.data import HDF5Clouds, ScanObjectNN, collate_sets, shapes
+from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.train import (
     Loaders,
     RecipeSettings,
@@ -212,7 +213,7 @@ class Prepare:
     def __call__(self, data: Data) -> Data:
         """Return the cloud with other coordinates."""
         pos = data.pos[: self.settings.num_points]
-        return Data(pos=to_unit_ball(pos) if self.settings.normalize else pos, y=data.y)
+        return Data(pos=to_unit_ball(pos, "mean") if self.settings.normalize else pos, y=data.y)
 
 
 class Augment:
@@ -233,15 +234,9 @@ class Augment:
         if settings.resample and len(pos) > settings.num_points:
             pos = pos[torch.randperm(len(pos))]
         pos = without_some(pos[: settings.num_points], settings.drop_points)
-        pos = to_unit_ball(pos) if settings.normalize else pos
+        pos = to_unit_ball(pos, "mean") if settings.normalize else pos
         pos = pos @ random_stretch(settings) + torch.empty(3).uniform_(-1, 1) * settings.shift
         return Data(pos=pos + settings.jitter * torch.randn_like(pos), y=data.y)
-
-
-def to_unit_ball(pos: Tensor) -> Tensor:
-    """Move a cloud (P, 3) to its mean and scale it so that its farthest point has distance 1."""
-    centered = pos - pos.mean(0)
-    return centered / centered.norm(dim=1).max().clamp(min=torch.finfo(pos.dtype).tiny)
 
 
 def without_some(pos: Tensor, share: float) -> Tensor:

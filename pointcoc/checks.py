@@ -71,12 +71,13 @@ def import_train_extra(module: str) -> Any:
     return import_extra(module, "train")
 
 
-def import_extra(module: str, extra: str) -> Any:
-    """Import a module of a package that comes with an extra.
+def import_extra(module: str, extra: str, what: str = "this data set") -> Any:
+    """Import a module of a package that comes with an extra, or one of ours that imports such packages.
 
     Args:
         module: dotted name of the module.
         extra: name of the extra.
+        what: subject of the message, which needs the package.
 
     Returns:
         The module.
@@ -87,10 +88,11 @@ def import_extra(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        if error.name != package:  # the package is there and lacks something of its own
+        package, missing = module.partition(".")[0], error.name
+        # Of a package that is there and lacks something of its own, and of a module of ours, this is no news.
+        if missing is None or missing.startswith("pointcoc") or package not in ("pointcoc", missing):
             raise
-        raise ImportError(f"this data set needs {package}; install it with: pip install 'pointcoc[{extra}]'") from error
+        raise ImportError(f"{what} needs {missing}; install it with: pip install 'pointcoc[{extra}]'") from error
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:

@@ -41,17 +41,6 @@ def _serves(name: str, device: torch.device | None) -> bool:
     return device.type == "cuda" and getattr(torch.ops, name).cuda_version() != -1
 
 
-def why_not(name: str) -> str | None:
-    """Return why a package cannot be used, as a sentence, or None if it can."""
-    if extension(name) is not None:
-        return None
-    if torch.compiler.is_compiling():
-        return f"{name} cannot be traced by torch.compile"
-    if _is_disabled(name):
-        return f"{name} is disabled by POINTCOC_DISABLE_EXTENSIONS"
-    return f"{name} is not installed or does not load; pip install 'pointcoc[points]' builds it"
-
-
 def _is_disabled(name: str) -> bool:
     disabled = os.environ.get("POINTCOC_DISABLE_EXTENSIONS", "")
     return disabled == "1" or name in disabled.split(",")

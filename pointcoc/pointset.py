@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
 Grid = tuple[int, ...] | tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """Base of dataclasses that hold tensors, others of this kind, tuples of either, and plain values."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        moved = {field.name: _move(getattr(self, field.name), device) for field in fields(self) if field.init}
+        return replace(self, **moved)
+
+
+def _move(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_move(one, device) for one in value)
+    return value.to(device) if isinstance(value, Tensor | PointSet | Movable) else value
 
 
 @dataclass(frozen=True, eq=False, kw_only=False)

@@ -98,7 +98,7 @@ def test_no_data_gets_a_sentence(module, capsys) -> None:
 
 
 def test_the_table_by_hand(module) -> None:
-    table = module("accuracy_table")
+    table = module("tools.accuracy_table")
     one = {"network": "net", "parameters": 1_500_000, "rate": 100.0, "epochs": 2.0}
     runs = [
         {**one, "lr": 1.0, "seed": 0, "val": 70.0, "test": 60.0},
@@ -115,13 +115,13 @@ def test_the_table_by_hand(module) -> None:
 
 
 def test_the_rate_follows_the_share_of_the_time(module) -> None:
-    rate_share = module("timed_training").rate_share
+    rate_share = module("tools.timed_training").rate_share
     assert [rate_share(share, 0.2) for share in (0.0, 0.1, 0.2, 1.0, 1.1)] == pytest.approx([0, 0.5, 1, 0, 0])
     assert rate_share(0.6, 0.2) == pytest.approx(0.5)
 
 
 def test_training_ends_with_its_time_and_names_a_loss_that_is_not_finite(module, monkeypatch) -> None:
-    timed = module("timed_training")
+    timed = module("tools.timed_training")
     clock = iter(range(100))
     monkeypatch.setitem(timed.CLOCKS, "wall", lambda: float(next(clock)))
     train = timed.Split(torch.randn(10, 3), torch.arange(10) % 2)
@@ -136,7 +136,7 @@ def test_training_ends_with_its_time_and_names_a_loss_that_is_not_finite(module,
 
 
 def test_accuracy_by_hand(module) -> None:
-    timed = module("timed_training")
+    timed = module("tools.timed_training")
     split = timed.Split(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
     recipe = timed.Recipe(augment=lambda x: x, batch=1)
     assert timed.accuracy(nn.Identity(), split, recipe) == pytest.approx(200 / 3)
@@ -144,7 +144,7 @@ def test_accuracy_by_hand(module) -> None:
 
 def test_images_are_shifted_and_mirrored(module) -> None:
     torch.manual_seed(0)
-    data = module("small_data")
+    data = module("tools.small_data")
     image = torch.arange(1.0, 1 + 2 * 8 * 8).view(1, 2, 8, 8)
     many = data.augment_images(image.expand(300, -1, -1, -1))
     wide = [nn.functional.pad(one, [4] * 4)[0] for one in (image, image.flip(3))]
@@ -156,7 +156,7 @@ def test_images_are_shifted_and_mirrored(module) -> None:
 def test_clouds_are_stretched_and_moved(module) -> None:
     torch.manual_seed(0)
     clouds = torch.randn(50, 7, 3)
-    found = module("small_data").augment_clouds(clouds)
+    found = module("tools.small_data").augment_clouds(clouds)
     factor = (found[:, 1:] - found[:, :1]) / (clouds[:, 1:] - clouds[:, :1])
     assert torch.allclose(factor, factor[:, :1].expand_as(factor), rtol=1e-3)
     assert 1 / 1.501 < float(factor.min()) < 0.8 and 1.2 < float(factor.max()) < 1.501
@@ -164,7 +164,7 @@ def test_clouds_are_stretched_and_moved(module) -> None:
 
 
 def test_the_vit_has_the_parameters_of_our_preset(module) -> None:
-    networks = module("accuracy_networks")
+    networks = module("tools.accuracy_networks")
     small, vit, resnet = (
         sum(p.numel() for p in networks.NETWORKS[name].build(10).parameters())
         for name in (networks.SMALL_PRESET, "vit", "resnet18")
@@ -176,10 +176,10 @@ def test_the_vit_has_the_parameters_of_our_preset(module) -> None:
 def test_clouds_train(module, name: str) -> None:
     if name == "pointnet2":
         pytest.importorskip("torch_cluster")
-    bench, timed = module("accuracy"), module("timed_training")
+    bench, timed = module("accuracy"), module("tools.timed_training")
     torch.manual_seed(0)
     split = timed.Split(torch.randn(6, 128, 3), torch.arange(6) % 3)
-    net = module("accuracy_networks").NETWORKS[name].build(3)
+    net = module("tools.accuracy_networks").NETWORKS[name].build(3)
     recipe = bench.recipe_of("clouds")
     done = timed.train_for(net, split, recipe, lr=1e-3, seconds=1e-3, seed=0)
     assert (done.updates, done.items) == (1, 6) and math.isfinite(done.loss)
@@ -188,7 +188,7 @@ def test_clouds_train(module, name: str) -> None:
 
 def test_the_nearest_points_by_hand(module) -> None:
     pytest.importorskip("torch_geometric")
-    nearest = module("dgcnn").nearest
+    nearest = module("tools.dgcnn").nearest
     x = torch.tensor([[0.0], [1.0], [3.0], [3.0], [2.9], [0.0]])  # two sets of three
     edges = {(int(to), int(near)) for near, to in nearest(x, 2, 2).T}
     assert edges == {(0, 0), (0, 1), (1, 1), (1, 0), (2, 2), (2, 1), (3, 3), (3, 4), (4, 4), (4, 3), (5, 5), (5, 4)}
@@ -200,7 +200,7 @@ def test_dgcnn_does_not_depend_on_the_order_of_points(module) -> None:
     from pointcoc.pointset import cloud_to_points
 
     torch.manual_seed(0)
-    net = module("dgcnn").DGCNN(5, neighbors=4, dims=(8, 8)).eval()
+    net = module("tools.dgcnn").DGCNN(5, neighbors=4, dims=(8, 8)).eval()
     clouds = torch.randn(3, 16, 3)
     logits = net(cloud_to_points(clouds))
     assert logits.shape == (3, 5)

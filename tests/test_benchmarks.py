@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -89,7 +91,7 @@ def test_cases_that_are_asked_for(bench) -> None:
 
 
 def test_turns_alternate_and_the_first_does_not_count(module) -> None:
-    timing = module("timing")
+    timing = module("tools.timing")
     calls: list[str] = []
     seconds = timing.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, CPU)
     assert calls == ["a", "b"] * 3
@@ -100,7 +102,7 @@ def test_turns_alternate_and_the_first_does_not_count(module) -> None:
 
 
 def test_operations_and_bytes_by_hand(module) -> None:
-    costs = module("costs")
+    costs = module("tools.costs")
     layer, x = nn.Linear(3, 5), torch.randn(7, 3)
     assert costs.operations(layer, x) == 2 * 7 * 3 * 5
     assert costs.moved_bytes(nn.ReLU(), x) == 2 * x.nbytes
@@ -116,23 +118,23 @@ def test_operations_of_the_inference_form_count_onednn(module) -> None:
         def forward(self, x):
             return inference_linear(x, self.weight, self.bias, gelu=True)
 
-    assert module("costs").operations(Layer(3, 5), torch.randn(7, 3)) == 2 * 7 * 3 * 5
+    assert module("tools.costs").operations(Layer(3, 5), torch.randn(7, 3)) == 2 * 7 * 3 * 5
 
 
 def test_saved_bytes_grow_with_images_and_shrink_by_checkpointing(module) -> None:
-    costs = module("costs")
+    costs = module("tools.costs")
     row = costs.memory_row("coc_nano", (16, 16), "float32", CPU)
     assert 0 < row["saved_bytes_recompute"] < row["saved_bytes"] / 4
 
 
 def test_the_peak_of_live_bytes(module) -> None:
     x = torch.randn(500, 500)
-    peak = module("costs").peak_bytes(lambda: (x + 1).mul(2).relu(), CPU)
+    peak = module("tools.costs").peak_bytes(lambda: (x + 1).mul(2).relu(), CPU)
     assert 2 * x.nbytes <= peak < 2.1 * x.nbytes
 
 
 def test_a_network_that_fails_leaves_a_sentence(module, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, report = module("images"), module("report")
+    images, report = module("tools.images"), module("tools.report")
 
     class Broken(nn.Module):
         def forward(self, x):
@@ -156,14 +158,14 @@ def test_shares_of_the_limits(module) -> None:
         "limits": {"copy": {"per_second": 160e9}, "float32": {"per_second": 100e9}},
     }
     del results["inference"][2]["per_second"]
-    (share,) = module("limits").share_rows(results)
+    (share,) = module("tools.limits").share_rows(results)
     assert share["mode"] == "frozen"
     assert share["gflops_per_second"] == pytest.approx(60)
     assert (share["matmul_share"], share["copy_share"]) == (pytest.approx(0.6), pytest.approx(0.5))
 
 
 def test_the_protocol_of_the_paper_and_its_networks(module) -> None:
-    images, backbones = module("images"), module("backbones")
+    images, backbones = module("tools.images"), module("tools.backbones")
     for name in (*backbones.PAPER_OURS, *backbones.PAPER_PEERS, *backbones.OURS, *backbones.PEERS):
         backbones.check_network(name)
     rows = images.paper_rows(["coc_nano"], 1, 2, CPU)
@@ -172,16 +174,16 @@ def test_the_protocol_of_the_paper_and_its_networks(module) -> None:
 
 
 def test_the_backends_of_the_cluster_operation(module) -> None:
-    rows = module("fused_op").fused_rows("coc_nano", 2, 16, 1, CPU, backends=("reference",))
+    rows = module("tools.fused_op").fused_rows("coc_nano", 2, 16, 1, CPU, backends=("reference",))
     assert len(rows) == 3 * 2 * 2
     forward, both = rows[:2]
     assert (forward["step"], both["step"]) == ("forward", "forward and backward")
     assert 0 < forward["bytes"] < both["bytes"]
-    module("report").fused_tables({"fused": rows})
+    module("tools.report").fused_tables({"fused": rows})
 
 
 def test_pointnet2_is_left_out_without_torch_cluster(module, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    clouds = module("clouds")
+    clouds = module("tools.clouds")
     monkeypatch.setattr(clouds, "extension", lambda name: None)
     assert set(clouds.cloud_networks()) == set(clouds.OURS)
     assert "PointNet++ is left out: it needs torch-cluster" in capsys.readouterr().out
@@ -203,3 +205,19 @@ def test_scene_memory_measures_a_step_of_training(module) -> None:
     assert 0 < row["loss"] < 10
     rows = [{"points": 1024, "before": 2**20, "peak": 3 * 2**20}]
     assert scene_memory.table(rows)[-1] == "| 1,024 | 1 | 3 | 2.00 |"
+
+
+def test_the_readme_has_every_question() -> None:
+    rows = re.findall(r"^\| `(\w+)\.py` \| (.*\?) \|$", (BENCHMARKS / "README.md").read_text(), re.MULTILINE)
+    asked = {path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in BENCHMARKS.glob("*.py")}
+    questions = {name: text.removeprefix("Question: ") for name, text in asked.items() if text.startswith("Question: ")}
+    assert dict(rows).keys() == questions.keys()
+    for name, question in rows:
+        assert questions[name].casefold().startswith(question.replace("`", "").casefold()), name
+
+
+def test_tools_import_no_question() -> None:
+    questions = {path.stem for path in BENCHMARKS.glob("*.py")}
+    for path in (BENCHMARKS / "tools").glob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not {node.module for node in nodes} & questions, path

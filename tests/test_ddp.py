@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from pointcoc.train import Settings, evaluate, load_weights
 from pointcoc.train.checkpoint import read_state
 
-SCRIPT = Path(__file__).with_name("ddp.py")
+SCRIPT = Path(__file__).with_name("tools") / "ddp.py"
 
 
 SCORES = ("loss", "mean_iou", "instance_mean_iou", "class_mean_iou", "box_ap", "mask_ap")

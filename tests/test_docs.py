@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 import runpy
@@ -159,11 +160,12 @@ def test_the_table_of_presets_is_that_of_the_code() -> None:
         assert int(parameters.replace(",", "")) == sum(torch.Size(shape).numel() for shape in shapes)
 
 
-def test_the_benchmark_of_scenes_prints_a_row_a_size(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_of_scenes_prints_a_row_a_size(capsys, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     scenes = runpy.run_path(str(ROOT / "benchmarks" / "scenes.py"))
     scenes["main"](["--sizes", "50", "300", "--repeats", "1", "--device", "cpu"])
     rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| \d", line)]
     assert [row.split("|")[1].strip() for row in rows] == ["50", "300"]
     assert rows[0].split("|")[4].strip() == "1.00"
-    room = scenes["room"](4000)
+    room = importlib.import_module("tools.made_inputs").room(4000)
     assert (room.pos.amax(0) - room.pos.amin(0)).sub(torch.tensor([0.707, 0.707, 0.354])).abs().max() < 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("faults.py")
+SCRIPT = Path(__file__).with_name("tools") / "faults.py"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each run is a fork")

@@ -127,14 +127,6 @@ def test_axes_stretch_apart_or_together() -> None:
     assert together[:, 0].std() > 0.2
 
 
-def test_the_unit_ball() -> None:
-    module, _ = settings()
-    pos = torch.tensor([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0], [3.0, 1.0, 1.0]])
-    expected = torch.tensor([-1.0, 1.0, -1.0, 1.0])[:, None] * torch.tensor([[1.0, 0.0, 0.0]])
-    assert torch.equal(module.to_unit_ball(pos), expected)
-    assert torch.equal(module.to_unit_ball(torch.ones(2, 3)), torch.zeros(2, 3))
-
-
 def test_votes_are_the_mean_probability_over_fixed_views() -> None:
     module, voting = settings(votes=3, scale=1.5, rotate=180.0, num_points=32)
     net = ContextClusterNet.from_preset("coc_points_small", num_classes=5).eval()

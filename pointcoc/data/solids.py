@@ -185,7 +185,10 @@ def _profile(solid: Solid, num: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def to_unit_ball(vertices: np.ndarray) -> np.ndarray:
-    """Move the middle of the bounding box to the origin and the farthest vertex to distance 1, each of (n, V, 3)."""
+    """Move the middle of the bounding box to the origin and the farthest vertex to distance 1, each of (n, V, 3).
+
+    `pointcoc.data.unit_ball` does it for one cloud in torch, which rounds otherwise: the solids of a seed would change.
+    """
     middle = (vertices.min(axis=1, keepdims=True) + vertices.max(axis=1, keepdims=True)) / 2
     centered = vertices - middle
     return centered / np.linalg.norm(centered, axis=-1).max(axis=1)[:, None, None]

@@ -64,9 +64,7 @@ def cloud_members(place: Tensor, centers: int) -> Tensor:
     return _outer(cell[..., None] == torch.arange(centers, device=place.device))
 
 
-def fps_members(
-    pos: Tensor, segments: Segments, centers: int, neighbors: int, backend: str = "auto"
-) -> tuple[Tensor, Tensor]:
+def fps_members(pos: Tensor, segments: Segments, centers: int, neighbors: int) -> tuple[Tensor, Tensor]:
     """Propose farthest points of each region, each with its nearest points of the same region.
 
     Args:
@@ -74,24 +72,22 @@ def fps_members(
         segments: the regions.
         centers: proposals per region; a region with fewer points has fewer.
         neighbors: points a proposal averages.
-        backend: see `knn`.
 
     Returns:
         Row and proposal (numbered region * centers + i) of each pair, shapes (E,).
     """
     num = segments.counts.clamp(max=centers)
-    chosen = farthest_points(pos, segments, num, backend)
+    chosen = farthest_points(pos, segments, num)
     proposals = Segments.from_ptr(counts_to_ptr(num))
-    index = knn_segments(pos, segments, pos[chosen], proposals, neighbors, backend)
-    region = proposals.index
-    number = region * centers + torch.arange(len(chosen), device=pos.device) - proposals.ptr[region]
+    index = knn_segments(pos, segments, pos[chosen], proposals, neighbors)
+    number = proposals.index * centers + proposals.column
     present = index >= 0
     point, proposal = index[present], number[:, None].expand_as(index)[present]
     kept = first_of_equal(_place(pos, segments)[point], proposal, segments.num, centers)[proposal]
     return point[kept], proposal[kept]
 
 
-def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: int, backend: str = "auto") -> Tensor:
+def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: int) -> Tensor:
     """Propose farthest points as `fps_members`, for regions with equally many points, without waiting for the device.
 
     Args:
@@ -99,7 +95,6 @@ def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: i
         segments: the regions, all of `segments.size` = n rows.
         centers: proposals per region, m; those beyond n are empty.
         neighbors: points a proposal averages.
-        backend: see `knn`.
 
     Returns:
         Whether a point belongs to a proposal, shape (R, m, n), bool.
@@ -107,9 +102,9 @@ def fps_member_table(pos: Tensor, segments: Segments, centers: int, neighbors: i
     size = segments.size
     assert size is not None
     num = min(centers, size)
-    chosen = farthest_points(pos, segments, num, backend)
+    chosen = farthest_points(pos, segments, num)
     proposals = Segments.equal(segments.num, num, pos.device)
-    index = knn_segments(pos, segments, pos.index_select(0, chosen), proposals, neighbors, backend)
+    index = knn_segments(pos, segments, pos.index_select(0, chosen), proposals, neighbors)
     column = torch.where(index < 0, size, index - spread(segments.ptr[:-1], proposals)[:, None])
     table = torch.zeros(column.shape[0], size + 1, dtype=torch.bool, device=pos.device)
     table = table.scatter(1, column, torch.ones_like(column, dtype=torch.bool))[:, :size].unflatten(0, (-1, num))

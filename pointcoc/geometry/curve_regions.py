@@ -13,9 +13,7 @@ from pointcoc.geometry.segments import Segments
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 
-def curve_regions(
-    points: PointSet, window: int, proposals: str, centers: int, center_neighbors: int, backend: str = "auto"
-) -> Regions:
+def curve_regions(points: PointSet, window: int, proposals: str, centers: int, center_neighbors: int) -> Regions:
     """Split sets into equal runs along a Hilbert curve.
 
     A set of n points has r = ceil(n / window) regions; region i holds the points floor(i n / r) to
@@ -27,19 +25,17 @@ def curve_regions(
         proposals: "curve" (equal parts of the run) or "fps" (farthest points with their nearest).
         centers: proposals per region.
         center_neighbors: points a proposal of "fps" averages.
-        backend: of farthest points and neighbors, see `knn`.
     """
     sets = Segments.of(points)
     order = canonical_order(points.pos, sets)
     order = order[hilbert_order(points.pos[order], sets)]
-    inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))
     runs = equal_runs(sets, (sets.counts + window - 1) // window)
     pos = points.pos.index_select(0, order)
     if proposals == "fps":
-        point, center = fps_members(pos, runs, centers, center_neighbors, backend)
+        point, center = fps_members(pos, runs, centers, center_neighbors)
     else:
         point, center = run_members(pos, runs, centers)
-    return _tabulate(RaggedRegions(runs, point, center, centers, IndexOrder(order, inverse)))
+    return _tabulate(RaggedRegions(runs, point, center, centers, IndexOrder.of(order)))
 
 
 def equal_runs(segments: Segments, num: Tensor) -> Segments:
@@ -82,8 +78,7 @@ def run_members(pos: Tensor, runs: Segments, centers: int) -> tuple[Tensor, Tens
 
 def _part(segments: Segments, num: Tensor) -> Tensor:
     """Part of its segment each row is in, of `num` (N,) equal parts: the i with i n / num < row + 1, the largest."""
-    row = torch.arange(len(segments.index), device=segments.ptr.device) - segments.ptr[segments.index]
-    return ((row + 1) * num - 1) // segments.counts[segments.index]
+    return ((segments.column + 1) * num - 1) // segments.counts[segments.index]
 
 
 def _tabulate(regions: RaggedRegions) -> Regions:

@@ -80,6 +80,8 @@ class _Grid:
         extent = (segment_extreme(exact, sets, "amax") - low).amax(1)
         bits = min(20, (62 - sets.num.bit_length()) // pos.shape[1])
         empty = cls(sets, low, torch.where(extent > 0, extent, 1) / 2**bits, bits, low, low, ())
+        # By set, then by Morton number: the points of a cell of any level, of one set, are one run of this list, and
+        # two binary searches find it. Stable, so that points of one smallest cell stay in the order of their rows.
         keys, row = torch.sort(empty.key(pos, sets.index), stable=True)
         axes = tuple(axis.index_select(0, row) for axis in pos.unbind(1))
         return cls(sets, low, empty.edge, bits, keys, row, axes)
@@ -88,10 +90,11 @@ class _Grid:
         """Number of the smallest cell of places (Q, D) of sets (Q,); places outside count to the nearest cell."""
         place = (pos.double() - self.low[batch]) / self.edge[batch, None]
         cell = place.floor().clamp(0, 2**self.bits - 1).long()
-        return interleave(cell) + (batch << (self.bits * pos.shape[1]))
+        return interleave(cell) + (batch << (self.bits * pos.shape[1]))  # the set above all bits of the cell
 
     def square_distance(self, point: Tensor, query: Tensor) -> Tensor:
         """Squared distance of sorted points (...) from places (..., D), in the order of sums of a full comparison."""
+        # Another order of the axes would round otherwise: ties would no longer be those of the full comparison.
         distance = torch.zeros(point.shape, dtype=query.dtype, device=query.device)
         for axis, value in zip(self.axes, query.unbind(-1), strict=True):
             distance += (axis.index_select(0, point.flatten()).view(point.shape) - value).square()
@@ -131,6 +134,7 @@ class _Queries:
         steps = torch.arange(MOST_PAIRS, total + MOST_PAIRS, MOST_PAIRS, device=pairs.device)
         ends = [0, *torch.searchsorted(pairs, steps, right=True).tolist(), len(self.number)]
         for begin, end in itertools.pairwise(sorted(set(ends))):
+            # The runs of a query follow one another, since `run_query` ascends.
             first, last = torch.searchsorted(self.run_query, torch.tensor([begin, end], device=pairs.device)).tolist()
             runs, rows = slice(first, last), slice(begin, end)
             yield _Queries(
@@ -144,6 +148,7 @@ def _limits(grid: _Grid, pos: Tensor, batch: Tensor, k: int) -> Tensor:
     width = 2 * k
     begin, end = grid.sets.ptr[batch], grid.sets.ptr[batch + 1]
     first = torch.searchsorted(grid.keys, grid.key(pos, batch)) - k
+    # Moved back from the end of the set first, then to its begin: a set with fewer points than 2 k has all of them.
     point = torch.maximum(torch.minimum(first, end - width), begin)[:, None] + torch.arange(width, device=pos.device)
     inside = point < end[:, None]
     distance = grid.square_distance(point.clamp(max=len(grid.keys) - 1), pos[:, None])
@@ -178,6 +183,7 @@ def _runs(grid: _Grid, pos: Tensor, batch: Tensor, limit: Tensor) -> tuple[Tenso
 
 def _nearest(grid: _Grid, ask: _Queries, k: int) -> Tensor:
     """Rows of the k nearest candidates of each query, (Q, k)."""
+    # Runs ascend by query, and so do the candidates: those of a query are neighbors, which makes `column` a difference.
     run = torch.repeat_interleave(torch.arange(len(ask.length), device=ask.length.device), ask.length)
     point = torch.arange(len(run), device=run.device) + (ask.start - ask.length.cumsum(0) + ask.length)[run]
     query = ask.run_query[run]
@@ -201,6 +207,7 @@ def _nearest(grid: _Grid, ask: _Queries, k: int) -> Tensor:
 
 def _smallest(distance: Tensor, row: Tensor, k: int) -> Tensor:
     """Rows of the k smallest distances of each line in rising order, the lower row on ties; -1 at infinity."""
+    # topk may order equal values in any way. One value more than wanted shows a tie across the end too.
     value, column = distance.topk(min(k + 1, distance.shape[1]), largest=False, sorted=True)
     tied = (value.diff(dim=1) == 0).any(1).nonzero().squeeze(1)  # inf - inf is nan: padding does not tie
     if len(tied):

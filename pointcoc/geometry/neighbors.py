@@ -8,12 +8,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pointcoc.extensions import extension, why_not
+from pointcoc.extensions import extension
 from pointcoc.geometry.grid_search import knn_grid
 from pointcoc.geometry.segments import Segments
+from pointcoc.geometry.sizes import ravel, unravel
 from pointcoc.pointset import PointSet, counts_to_ptr
 
-BACKENDS = ("auto", "torch", "torch_cluster")
 LARGE = 4096  # points of a set; from more on, plain torch sorts points into a grid instead of comparing all
 
 
@@ -60,11 +60,13 @@ def lattice_reduce(points: PointSet, window: int, stride: int) -> tuple[PointSet
     return anchors, index
 
 
-def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, backend: str = "auto") -> Tensor:
+def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> Tensor:
     """Find the k nearest points of the same set for each query, nearest first.
 
     Distances are sums of squared differences, so they stay exact far from the origin. Plain torch compares all points
     of small sets, and sorts sets of more than 4,096 points into a grid, with the same result in nearly linear time.
+    Torch-cluster does it where it is installed and not disabled, but not for such large sets on a GPU, where it
+    compares all points.
 
     Args:
         pos: coordinates of the points, shape (N, D).
@@ -72,42 +74,24 @@ def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int, back
         query: coordinates, shape (A, D).
         query_ptr: bounds of the sets among the queries, shape (B + 1,).
         k: number of neighbors, at least 1.
-        backend: "torch_cluster", "torch", or "auto": the first that is there; for large sets on a GPU, where
-            torch-cluster compares all points, "torch".
 
     Returns:
         Rows of `pos`, shape (A, k), int64; -1 where a set has fewer than k points.
 
     Raises:
-        ValueError: if `k` or `backend` is out of range, or torch_cluster is asked for and cannot be used.
+        ValueError: if `k` is below 1.
     """
-    return knn_segments(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k, backend)
+    return knn_segments(pos, Segments.from_ptr(ptr), query, Segments.from_ptr(query_ptr), k)
 
 
-def knn_segments(
-    pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int, backend: str = "auto"
-) -> Tensor:
+def knn_segments(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     """Find the k nearest points; as `knn`, with the sets as segments."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     is_large = not torch.compiler.is_compiling() and len(pos) > LARGE and _longest(sets) > LARGE
-    if backend == "auto" and is_large and pos.is_cuda:
-        backend = "torch"
-    if choose_backend(backend, pos.device) == "torch_cluster":
+    if extension("torch_cluster", pos.device) is not None and not (is_large and pos.is_cuda):
         return _knn_torch_cluster(pos, sets, query, query_sets, k)
     return (knn_grid if is_large else _knn_torch)(pos, sets, query, query_sets, k)
-
-
-def choose_backend(backend: str, device: torch.device | None = None) -> str:
-    """Resolve "auto" and refuse what cannot be used on a device; returns "torch" or "torch_cluster"."""
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
-    if backend == "torch_cluster" and extension("torch_cluster", device) is None:
-        reason = why_not("torch_cluster") or f"torch_cluster was not built for tensors on {device}"
-        raise ValueError(f"backend 'torch_cluster' cannot be used: {reason}")
-    if backend == "auto":
-        return "torch" if extension("torch_cluster", device) is None else "torch_cluster"
-    return backend
 
 
 def _longest(segments: Segments) -> int:
@@ -120,10 +104,9 @@ def pad_segments(values: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
         padded = values.unflatten(0, (segments.num, segments.size))
         return padded, torch.ones(segments.num, segments.size, dtype=torch.bool, device=values.device)
     longest = _longest(segments)
-    column = torch.arange(len(values), device=values.device) - segments.ptr[segments.index]
     present = torch.arange(longest, device=values.device) < segments.counts[:, None]
     padded = values.new_zeros(segments.num * longest, *values.shape[1:])
-    padded = padded.index_copy(0, segments.index * longest + column, values)
+    padded = padded.index_copy(0, segments.index * longest + segments.column, values)
     return padded.unflatten(0, (segments.num, longest)), present
 
 
@@ -136,20 +119,12 @@ class _Lattices:
 
     def key(self, sites: Tensor, batch: Tensor) -> Tensor:
         """Number of each site (..., D) of the set `batch` (...)."""
-        sizes = self.sizes[batch]
-        key = sites[..., 0]
-        for axis in range(1, sites.shape[-1]):
-            key = key * sizes[..., axis] + sites[..., axis]
-        return key + self.start[batch]
+        return ravel(sites, self.sizes[batch]) + self.start[batch]
 
     def site(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """Site (N, D) and set (N,) of each number (N,)."""
         batch = torch.searchsorted(self.start, key, right=True) - 1
-        sizes, rest, axes = self.sizes[batch], key - self.start[batch], []
-        for axis in reversed(range(self.sizes.shape[1])):
-            axes.append(rest % sizes[:, axis])
-            rest = rest // sizes[:, axis]
-        return torch.stack(axes[::-1], dim=1), batch
+        return unravel(key - self.start[batch], self.sizes[batch]), batch
 
 
 def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> Tensor:

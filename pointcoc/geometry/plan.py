@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid
 from pointcoc.geometry.sampling import canonical_order, farthest_points, voxel_points
 from pointcoc.geometry.segments import Segments, segment_sum, spread
 from pointcoc.geometry.sizes import ceil_div, surely
-from pointcoc.pointset import Grid, PointSet, concat, counts_to_ptr, grid_sites
+from pointcoc.pointset import Grid, Movable, PointSet, concat, counts_to_ptr, grid_sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class StageGeometry:
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
+class Canvas(Movable):
     """One map for complete lattices of different sizes: each lies at its first corner, the rest is empty.
 
     Args:
@@ -56,13 +55,9 @@ class Canvas:
     row: Tensor
     anchor_row: Tensor
 
-    def to(self, device: torch.device | str) -> Canvas:
-        """Move to a device."""
-        return Canvas(self.grid, self.row.to(device), self.anchor_row.to(device))
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reduction:
+class Reduction(Movable):
     """Positions of one step of a reducer: the points before, and the anchors that take their place.
 
     Args:
@@ -85,18 +80,6 @@ class Reduction:
     canvas: Canvas | None = None
     source_sets: Segments | None = None
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move to a device."""
-        return replace(
-            self,
-            anchors=self.anchors.to(device),
-            sets=self.sets.to(device),
-            neighbors=None if self.neighbors is None else self.neighbors.to(device),
-            offsets=None if self.offsets is None else self.offsets.to(device),
-            canvas=None if self.canvas is None else self.canvas.to(device),
-            source_sets=None if self.source_sets is None else self.source_sets.to(device),
-        )
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StagePlan(Reduction):
@@ -115,14 +98,9 @@ class StagePlan(Reduction):
         """All steps of the reducer, first to last."""
         return (*self.before, self)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move to a device."""
-        before = tuple(step.to(device) for step in self.before)
-        return replace(super().to(device), regions=self.regions.to(device), before=before)
-
 
 @dataclass(frozen=True, eq=False)
-class NetworkPlan:
+class NetworkPlan(Movable):
     """Positions of all stages.
 
     Args:
@@ -148,19 +126,13 @@ class NetworkPlan:
         if (planned != given) or (self.order is not None and first.sets.num != points.num_sets):
             raise ValueError(f"plan was made for other points: for {planned} in {first.sets.num} sets, got {given}")
 
-    def to(self, device: torch.device | str) -> NetworkPlan:
-        """Move to a device, for plans made in the workers of a data loader."""
-        order = None if self.order is None else self.order.to(device)
-        return NetworkPlan(order, tuple(stage.to(device) for stage in self.stages))
 
-
-def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = "auto") -> NetworkPlan:
+def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
     """Compute all geometry of a network for a batch; reads no features.
 
     Args:
         points: the input.
         stages: settings of each stage.
-        backend: of farthest points and nearest neighbors: "auto", "torch" or "torch_cluster".
 
     Raises:
         ValueError: if the points are no lattice but the network needs one, a set has no points, or a value is not
@@ -171,14 +143,14 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = 
         return make_grid_plan(points.grid, points.num_sets, stages, points.x.device, points.pos.dtype)
     if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
         with torch.inference_mode(False):  # a plan made during inference must serve training too
-            return make_plan(_clone(points), stages, backend)
+            return make_plan(_clone(points), stages)
     if not torch.compiler.is_compiling():
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
     plans = []
     for stage in stages:
-        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage, backend)
+        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage)
         plans.append(plan)
         level = plan.anchors
     return NetworkPlan(order, tuple(plans))
@@ -282,23 +254,21 @@ def _plan_lattice(level: PointSet, stage: StageGeometry) -> StagePlan:
     return _stage_plan(steps, lattice_regions(level, stage.regions, _whole(stage.window), stage.centers))
 
 
-def _plan_cloud(level: PointSet, stage: StageGeometry, backend: str) -> StagePlan:
+def _plan_cloud(level: PointSet, stage: StageGeometry) -> StagePlan:
     sets = Segments.of(level)
-    anchors = (
-        _farthest(level, sets, stage.stride, backend) if stage.voxel is None else _voxels(level, sets, stage.voxel)
-    )
+    anchors = _farthest(level, sets, stage.stride) if stage.voxel is None else _voxels(level, sets, stage.voxel)
     anchor_sets = Segments.of(anchors)
-    neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors, backend)
+    neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors)
     offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
-    regions = _cloud_regions(anchors, stage, backend)
+    regions = _cloud_regions(anchors, stage)
     return StagePlan(
         anchors=anchors, sets=anchor_sets, neighbors=neighbors, offsets=offsets, regions=regions, source_sets=sets
     )
 
 
-def _farthest(level: PointSet, sets: Segments, stride: int, backend: str) -> PointSet:
+def _farthest(level: PointSet, sets: Segments, stride: int) -> PointSet:
     num = (level.counts + stride - 1) // stride if sets.size is None else ceil_div(sets.size, stride)
-    chosen = farthest_points(level.pos, sets, num, backend)
+    chosen = farthest_points(level.pos, sets, num)
     ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
     size = None if isinstance(num, Tensor) else num
     return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
@@ -310,8 +280,8 @@ def _voxels(level: PointSet, sets: Segments, edge: float) -> PointSet:
     return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr)
 
 
-def _cloud_regions(anchors: PointSet, stage: StageGeometry, backend: str) -> Regions:
-    proposals = (stage.proposals, stage.centers, stage.center_neighbors, backend)
+def _cloud_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
+    proposals = (stage.proposals, stage.centers, stage.center_neighbors)
     if stage.partition == "cells":
         return cloud_regions(anchors, stage.regions, stage.window, *proposals)
     assert stage.window is not None

@@ -19,18 +19,28 @@ from pointcoc.geometry.centers import (
     lattice_members,
 )
 from pointcoc.geometry.segments import Segments, segment_extreme, spread
-from pointcoc.geometry.sizes import ceil_div, surely
-from pointcoc.pointset import PointSet, counts_to_ptr
+from pointcoc.geometry.sizes import ceil_div, ravel, surely, unravel
+from pointcoc.pointset import Movable, PointSet, counts_to_ptr
 
 # R regions, n points in each, m proposals of centers per region, N points of all sets.
 
 
+def inverse_of(order: Tensor) -> Tensor:
+    """Invert a permutation (N,) without sorting it."""
+    return torch.empty_like(order).index_copy(0, order, torch.arange(order.shape[0], device=order.device))
+
+
 @dataclass(frozen=True, eq=False)
-class IndexOrder:
+class IndexOrder(Movable):
     """Enter and leave region order by an index: `order` (N,) lists the rows in region order."""
 
     order: Tensor
     inverse: Tensor
+
+    @classmethod
+    def of(cls, order: Tensor) -> IndexOrder:
+        """Make it from the rows in region order."""
+        return cls(order, inverse_of(order))
 
     def enter(self, x: Tensor) -> Tensor:
         """Put rows (N, ...) into region order."""
@@ -40,13 +50,9 @@ class IndexOrder:
         """Put rows back into the order of the set."""
         return x.index_select(0, self.inverse)
 
-    def to(self, device: torch.device | str) -> IndexOrder:
-        """Move to a device."""
-        return IndexOrder(self.order.to(device), self.inverse.to(device))
-
 
 @dataclass(frozen=True)
-class TileOrder:
+class TileOrder(Movable):
     """Enter and leave region order on complete lattices by a reshape: `counts` equal tiles per axis of `grid`."""
 
     grid: tuple[int, ...]
@@ -66,10 +72,6 @@ class TileOrder:
         axes = [axis for i in range(num_axes) for axis in (1 + i, 1 + num_axes + i)]
         return x.view(-1, *self.counts, *tiles, x.shape[-1]).permute(0, *axes, -1).reshape(x.shape)
 
-    def to(self, device: torch.device | str) -> TileOrder:
-        """Return self: nothing lies on a device."""
-        return self
-
 
 Order = IndexOrder | TileOrder | None
 
@@ -87,7 +89,7 @@ class Proposals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class UniformRegions:
+class UniformRegions(Movable):
     """Regions with equally many points.
 
     Args:
@@ -134,20 +136,16 @@ class UniformRegions:
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows."""
         members = self.members.expand(self.segments.num, -1, -1)
+        # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
         region, center, row = members.nonzero(as_tuple=True)
         size = members.shape[-1]
         return RaggedRegions(
             self.segments, region * size + row, region * self.num_centers + center, self.num_centers, self.order
         )
 
-    def to(self, device: torch.device | str) -> UniformRegions:
-        """Move to a device."""
-        order = None if self.order is None else self.order.to(device)
-        return UniformRegions(self.segments.to(device), self.members.to(device), order, self.all_exist)
-
 
 @dataclass(frozen=True, eq=False)
-class RaggedRegions:
+class RaggedRegions(Movable):
     """Regions of any number of points, as lists.
 
     Args:
@@ -177,24 +175,14 @@ class RaggedRegions:
         """Return regions padded to the longest, and the padded row of each row, shape (N,)."""
         segments = self.segments
         longest = int(segments.counts.max())
-        column = torch.arange(len(segments.index), device=segments.ptr.device) - segments.ptr[segments.index]
+        column = segments.column
         members = _member_table(self, column, longest)
         padded = Segments.equal(segments.num, longest, members.device)
         return UniformRegions(padded, members), segments.index * longest + column
 
-    def to(self, device: torch.device | str) -> RaggedRegions:
-        """Move to a device."""
-        return RaggedRegions(
-            self.segments.to(device),
-            self.member_point.to(device),
-            self.member_center.to(device),
-            self.num_centers,
-            None if self.order is None else self.order.to(device),
-        )
-
 
 @dataclass(frozen=True, eq=False)
-class PaddedRegions:
+class PaddedRegions(Movable):
     """Regions of nearly equally many points: what `RaggedRegions` says, with the padded table made beforehand.
 
     Args:
@@ -224,11 +212,6 @@ class PaddedRegions:
         point = self.segments.ptr[region] + column
         return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
 
-    def to(self, device: torch.device | str) -> PaddedRegions:
-        """Move to a device."""
-        order = None if self.order is None else self.order.to(device)
-        return PaddedRegions(self.segments.to(device), self.padded.to(device), self.row.to(device), order)
-
 
 Regions = UniformRegions | PaddedRegions | RaggedRegions
 
@@ -257,7 +240,7 @@ def grid_regions(
     return UniformRegions(Segments.equal(num_tiles, size, device), members, order, all_exist)
 
 
-def cell_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> PaddedRegions:
+def cell_regions(points: PointSet, counts: int, window: int | None, centers: int) -> PaddedRegions:
     """Split complete lattices, of one size or several, into cells that may differ by a site, in closed form.
 
     The same regions as `lattice_regions`, without sorting and without waiting for the device.
@@ -269,8 +252,7 @@ def cell_regions(points: PointSet, counts: int | None, window: int | None, cente
         centers: proposals per axis.
     """
     cells = _Cells(points, counts, window)
-    row = torch.arange(points.num_points, device=points.pos.device)
-    order = torch.empty_like(row).index_copy(0, cells.place, row)
+    order = inverse_of(cells.place)
     index, column = cells.region.index_select(0, order), cells.column.index_select(0, order)
     padded = UniformRegions(
         Segments.equal(cells.num, cells.longest, order.device), _cell_members(cells.edge, cells.longest, centers)
@@ -279,7 +261,7 @@ def cell_regions(points: PointSet, counts: int | None, window: int | None, cente
     return PaddedRegions(segments, padded, index * cells.longest + column, IndexOrder(order, cells.place))
 
 
-def lattice_regions(points: PointSet, counts: int | None, window: int | None, centers: int) -> Regions:
+def lattice_regions(points: PointSet, counts: int, window: int | None, centers: int) -> Regions:
     """Split lattices, with or without holes, into cells, with one sub-cell a proposal.
 
     Site i of n lies in cell floor(i * counts / n), or in cell floor(i / window).
@@ -292,18 +274,15 @@ def lattice_regions(points: PointSet, counts: int | None, window: int | None, ce
     """
     assert points.sizes is not None
     sites, size = points.pos.long(), points.sizes[points.batch]
-    if window is not None:
-        cell, cells = sites // window, (points.sizes + window - 1) // window
-        start, end = cell * window, torch.minimum((cell + 1) * window, size)
-    else:
-        assert counts is not None
-        cell, cells = sites * counts // size, torch.full_like(points.sizes, counts)
-        start, end = (cell * size + counts - 1) // counts, ((cell + 1) * size + counts - 1) // counts
+    cells = torch.full_like(points.sizes, counts) if window is None else (points.sizes + window - 1) // window
+    cell = sites * counts // size if window is None else sites // window
+    start, edge = _cell_bounds(cell, cells[points.batch], size, window)
     segments, order = _group(cell, cells, points)
-    members = lattice_members((sites - start)[order.order], (end - start)[order.order], centers)
+    members = lattice_members((sites - start)[order.order], edge[order.order], centers)
     point, center = members.nonzero(as_tuple=True)
     num_centers = centers ** points.pos.shape[1]
     center = segments.index[point] * num_centers + center
+    # In small cells several proposals have the same points. The first alone keeps them: see `first_of_equal`.
     kept = first_of_equal(point, center, segments.num, num_centers)[center]
     ragged = RaggedRegions(segments, point[kept], center[kept], num_centers, order)
     return ragged if segments.size is None else replace(ragged.uniform()[0], order=order)
@@ -311,12 +290,11 @@ def lattice_regions(points: PointSet, counts: int | None, window: int | None, ce
 
 def cloud_regions(
     points: PointSet,
-    counts: int | None,
+    counts: int,
     window: float | None,
     proposals: str,
     centers: int,
     center_neighbors: int,
-    backend: str = "auto",
 ) -> Regions:
     """Split sets by their coordinates: cells of the bounding box, or of a given edge length.
 
@@ -327,7 +305,6 @@ def cloud_regions(
         proposals: "cells" (sub-cells) or "fps" (farthest points with their nearest).
         centers: per axis for "cells", per region for "fps".
         center_neighbors: points a proposal of "fps" averages.
-        backend: of farthest points and neighbors, see `knn`.
     """
     sets = Segments.of(points)
     cell, cells, inside = _cloud_cells(points, sets, counts, window)
@@ -336,10 +313,10 @@ def cloud_regions(
         segments, order = _group(cell, cells, points)
         pos, inside = order.enter(pos), order.enter(inside)
     if proposals == "fps" and segments.size is None:
-        point, center = fps_members(pos, segments, centers, center_neighbors, backend)
+        point, center = fps_members(pos, segments, centers, center_neighbors)
         return RaggedRegions(segments, point, center, centers, order)
     if proposals == "fps":
-        return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors, backend), order)
+        return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors), order)
     members = cloud_members(inside, centers)
     if segments.size is None:
         point, center = members.nonzero(as_tuple=True)
@@ -349,16 +326,13 @@ def cloud_regions(
     return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
 
 
-def _cloud_cells(
-    points: PointSet, sets: Segments, counts: int | None, window: float | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _cloud_cells(points: PointSet, sets: Segments, counts: int, window: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Cell of each point (N, D), cells per axis of each set (B, D), and place inside the cell (N, D), 0 to 1."""
     low = segment_extreme(points.pos, sets, "amin")
     extent = segment_extreme(points.pos, sets, "amax") - low
     if window is not None:
         edge, cells = torch.full_like(extent, window), (extent / window).floor().long() + 1
     else:
-        assert counts is not None
         edge, cells = extent / counts, torch.full_like(extent, counts).long()
     place = (points.pos - spread(low, sets)) / spread(torch.where(edge > 0, edge, 1), sets)
     cell = torch.minimum(place.floor().long(), spread(cells, sets) - 1)
@@ -372,7 +346,7 @@ class _Cells:
     within the cell in row order, and `place` (N,) its row in region order.
     """
 
-    def __init__(self, points: PointSet, counts: int | None, window: int | None):
+    def __init__(self, points: PointSet, counts: int, window: int | None):
         sizes, sets = points.sizes, Segments.of(points)
         assert sizes is not None
         cells = sizes.clamp(max=counts) if window is None else (sizes + window - 1) // window
@@ -386,16 +360,15 @@ class _Cells:
         size, cells, site = spread(sizes, sets), spread(cells, sets), points.pos.long()
         cell = site * cells // size if window is None else site // window
         start, edge = _cell_bounds(cell, cells, size, window)
-        self.region = _ravel(cell, cells) + spread(ptr[:-1], sets)
-        self.column = _ravel(site - start, edge)
+        self.region = ravel(cell, cells) + spread(ptr[:-1], sets)
+        self.column = ravel(site - start, edge)
         self.place = spread(points.ptr[:-1], sets) + _sites_before(start, edge, size) + self.column
 
 
 def _cell_edges(of_set: Segments, cells: Tensor, sizes: Tensor, window: int | None) -> Tensor:
     """Sites per axis of all cells, (R, D); segment b holds the cells of set b."""
-    number = torch.arange(of_set.index.shape[0], device=cells.device) - spread(of_set.ptr[:-1], of_set)
     cells, sizes = spread(cells, of_set), spread(sizes, of_set)
-    return _cell_bounds(_unravel(number, cells), cells, sizes, window)[1]
+    return _cell_bounds(unravel(of_set.column, cells), cells, sizes, window)[1]
 
 
 def _cell_bounds(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
@@ -407,12 +380,14 @@ def _cell_bounds(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None)
 def _sites_before(start: Tensor, edge: Tensor, sizes: Tensor) -> Tensor:
     """Sites in the cells of the same set that come before a cell, (N, D) each to (N,)."""
     before = torch.zeros_like(start[:, 0])
-    for axis in range(start.shape[1]):  # those that differ first on this axis
+    # Cells come in row order. Those before this one share its cell on the first axes and have a lower one on the next;
+    # on the axes after it they are all the cells there are.
+    for axis in range(start.shape[1]):
         before = before + edge[:, :axis].prod(1) * start[:, axis] * sizes[:, axis + 1 :].prod(1)
     return before
 
 
-def _cell_numbers(points: PointSet, counts: int | None, window: int | None) -> tuple[int, int]:
+def _cell_numbers(points: PointSet, counts: int, window: int | None) -> tuple[int, int]:
     """Number of cells of all sets, and sites of the largest cell that may come."""
     alike = points.lattice
     grids = [alike] if alike is not None else points.lattices
@@ -427,8 +402,7 @@ def _cell_numbers(points: PointSet, counts: int | None, window: int | None) -> t
     return num * points.num_sets if alike is not None else num, longest
 
 
-def _least(a: int, b: int | None) -> int:
-    assert b is not None
+def _least(a: int, b: int) -> int:
     return min(a, b) if isinstance(a, int) else torch.sym_min(a, b)
 
 
@@ -440,41 +414,26 @@ def _cell_start(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) 
 def _cell_members(edge: Tensor, longest: int, centers: int) -> Tensor:
     """Whether a site of a cell, in row order and padded to the longest cell, belongs to a sub-cell, (R, m, longest)."""
     column = torch.arange(longest, device=edge.device)
-    site = _unravel(column.expand(edge.shape[0], -1), edge[:, None])
+    site = unravel(column.expand(edge.shape[0], -1), edge[:, None])
     inside = column < edge.prod(1)[:, None]
     members = lattice_members(site, edge[:, None], centers) & inside[..., None] & distinct_cells(edge, centers)[:, None]
     return members.mT
 
 
-def _unravel(number: Tensor, sizes: Tensor) -> Tensor:
-    """Site of a number in row order: (...) and sizes (..., D) to (..., D)."""
-    axes = []
-    for size in reversed(sizes.unbind(-1)):
-        axes.append(number % size)
-        number = number // size
-    return torch.stack(axes[::-1], dim=-1)
-
-
-def _ravel(site: Tensor, sizes: Tensor) -> Tensor:
-    """Number of a site in row order: (..., D) to (...)."""
-    number = site[..., 0]
-    for axis in range(1, site.shape[-1]):
-        number = number * sizes[..., axis] + site[..., axis]
-    return number
-
-
 def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, IndexOrder]:
     """Sort points by set and cell (stable); only cells with points become regions."""
     batch = points.batch
-    key = _ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
+    key = ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
+    # Plans give points in canonical order. A stable sort keeps it within a region, so that neither sums nor ties depend
+    # on the order in which the points came.
     order = torch.argsort(key, stable=True)
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
-    inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))
-    return Segments.from_ptr(counts_to_ptr(counts)), IndexOrder(order, inverse)
+    return Segments.from_ptr(counts_to_ptr(counts)), IndexOrder.of(order)
 
 
 def _member_table(regions: RaggedRegions, column: Tensor, longest: int) -> Tensor:
     """Membership as a table (R, m, longest)."""
+    # One flat index in the order (region, center, column), which is that of the table.
     place = regions.member_center * longest + column[regions.member_point]
     table = torch.zeros(regions.segments.num * regions.num_centers * longest, dtype=torch.bool, device=place.device)
     return table.index_fill(0, place, True).view(regions.segments.num, regions.num_centers, longest)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
-from pointcoc.pointset import PointSet
+from pointcoc.pointset import Movable, PointSet
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
+class Segments(Movable):
     """Consecutive rows: segment s owns rows ``ptr[s]`` to ``ptr[s + 1]``.
 
     Args:
@@ -55,13 +55,14 @@ class Segments:
         return self.ptr.shape[0] - 1
 
     @property
+    def column(self) -> Tensor:
+        """Number of each row in its segment, shape (N,)."""
+        return torch.arange(self.index.shape[0], device=self.index.device) - spread(self.ptr[:-1], self)
+
+    @property
     def counts(self) -> Tensor:
         """Rows of each segment, shape (S,)."""
         return self.ptr.diff()
-
-    def to(self, device: torch.device | str) -> Segments:
-        """Move to a device."""
-        return Segments(self.ptr.to(device), self.index.to(device), self.size)
 
 
 def segment_sum(values: Tensor, segments: Segments) -> Tensor:

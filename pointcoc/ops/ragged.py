@@ -37,7 +37,10 @@ def ragged(
 
 
 def _member_sum(x: Tensor, regions: RaggedRegions) -> Tensor:
-    """Sum the points of each proposal: (N, h, d) to (R * m, h, d)."""
+    """Sum the points of each proposal: (N, h, d) to (R * m, h, d).
+
+    On a CPU they are added in the order of the list, whatever else is in the batch: a set gives the same bits alone.
+    """
     num = regions.segments.num * regions.num_centers
     return scatter_sum(x.index_select(0, regions.member_point), regions.member_center, num)
 
@@ -53,7 +56,8 @@ class _Hard:
         unit_center, unit_point = unit(center), unit(point)
         with torch.no_grad():
             scores = _scores(unit_center, unit_point, self.regions, self.alpha, self.beta)
-            chosen = torch.stack(list(scores)).argmax(0)
+            chosen = torch.stack(list(scores)).argmax(0)  # of equal scores the first, so the order of centers counts
+        # Rows of the flattened table (region, center, head): one index for the gather here, the sums and the way back.
         number = self.regions.segments.index[:, None] * self.regions.num_centers + chosen
         heads = point.shape[1]
         self.row = (number * heads + torch.arange(heads, device=number.device)).flatten()
@@ -113,6 +117,7 @@ def _scores(
     """Yield beta + alpha cos to center i of the own region, (N, h), for each i; -inf for a proposal without points."""
     region, num_centers = regions.segments.index, regions.num_centers
     exists = regions.member_counts.view(-1, num_centers) > 0
+    # Center by center: a table of all of them for every point would be (N, m, h, d).
     for i, table in enumerate(unit_center.unflatten(0, (regions.segments.num, num_centers)).unbind(1)):
         cosine = (table.index_select(0, region) * unit_point).sum(-1)
         yield (beta + alpha * cosine).masked_fill(~exists[:, i].index_select(0, region)[:, None], -torch.inf)

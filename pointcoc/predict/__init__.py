@@ -3,8 +3,9 @@
 Needs the extra `detection`.
 """
 
-from pointcoc.predict.clouds import Labeled, label_cloud, read_points, write_ply
-from pointcoc.predict.colors import class_colors
+from pointcoc.data.class_colors import class_colors
+from pointcoc.data.cloud_files import Labeled, read_points, write_ply
+from pointcoc.predict.clouds import label_cloud
 from pointcoc.predict.files import Predictor, predict
 from pointcoc.predict.images import coco_dataset, draw_classes, draw_objects
 from pointcoc.predict.models import load_model

@@ -1,66 +1,18 @@
-"""Clouds with the class of each point, written as PLY with colors."""
+"""Classes of the points of a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from pointcoc.data.cloud_files import Labeled, read_points
 from pointcoc.data.scenes import scene_features
+from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.pointset import PointSet
-from pointcoc.predict.colors import class_colors
 from pointcoc.segmentation import PointSegmenter, choose_parts
-from pointcoc.viz.cloud_files import CLOUD_READERS
-
-
-@dataclass(frozen=True, eq=False)
-class Labeled:
-    """A cloud with classes.
-
-    Args:
-        pos: coordinates as they were read, shape (N, 3), float64.
-        classes: shape (N,), int64.
-    """
-
-    pos: Tensor
-    classes: Tensor
-
-
-def read_points(path: str | Path) -> np.ndarray:
-    """Read all points of a cloud file, shape (N, 3) or, with colors 0 to 255, (N, 6), float64.
-
-    .npy, .npz, .h5 and text hold a row `x y z` or `x y z r g b` a point, further columns are left out; of .h5
-    the first cloud is read; .ply may have red, green and blue.
-
-    Args:
-        path: the file.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or no cloud, or holds no points or numbers that are not finite; the message names
-            file and row.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    reader = CLOUD_READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {', '.join(CLOUD_READERS)}")
-    try:
-        table = np.asarray(reader(path), dtype=np.float64)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as a cloud: {str(error).splitlines()[0]}") from error
-    if table.ndim != 2 or not len(table) or table.shape[1] < 3:
-        raise ValueError(f"{path} must hold at least one point, a row of at least 3 numbers each, got {table.shape}")
-    table = table[:, : 6 if table.shape[1] >= 6 else 3]
-    bad = ~np.isfinite(table).all(1)
-    if bad.any():
-        raise ValueError(f"{path} must hold finite numbers, row {bad.argmax()} is {table[bad.argmax()].tolist()}")
-    return table
 
 
 def label_cloud(
@@ -92,27 +44,6 @@ def label_cloud(
     return Labeled(torch.from_numpy(table[:, :3].copy()), classes.cpu())
 
 
-def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
-    """Write a binary PLY file: x, y, z, red, green, blue of the class, and `label`, the class itself.
-
-    Args:
-        path: file to write.
-        cloud: points and classes.
-        num_classes: number of classes.
-    """
-    names = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("label", "<i4")]
-    table = np.empty(len(cloud.pos), dtype=names)
-    colors = class_colors(num_classes)[cloud.classes]
-    for column, axis in enumerate("xyz"):
-        table[axis] = cloud.pos[:, column]
-        table[names[3 + column][0]] = colors[:, column]
-    table["label"] = cloud.classes
-    kinds = {"<f8": "double", "u1": "uchar", "<i4": "int"}
-    properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
-    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
-    Path(path).write_bytes(head.encode() + table.tobytes())
-
-
 def _points(model: PointSegmenter, table: np.ndarray, path: Path) -> PointSet:
     config = model.net.config
     pos = torch.from_numpy(table[:, :3].copy())
@@ -124,7 +55,6 @@ def _points(model: PointSegmenter, table: np.ndarray, path: Path) -> PointSet:
         pos, x = scene_features(pos, torch.from_numpy(table[:, 3:6].copy()))
         x = x[:, : config.in_channels]
     else:
-        pos = pos - (pos.amin(0) + pos.amax(0)) / 2
-        pos = pos / pos.norm(dim=1).max().clamp(min=1e-12)
+        pos = to_unit_ball(pos)
         x = torch.cat([pos, torch.from_numpy(table[:, 3:6].copy()) / 255 - 0.5], 1)[:, : config.in_channels]
     return PointSet(x.float(), pos.float(), torch.tensor([0, len(pos)]))

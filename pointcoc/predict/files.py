@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointcoc.data.cloud_files import write_ply
 from pointcoc.predict import clouds, images
 from pointcoc.predict.models import load_model
 from pointcoc.segmentation import PointSegmenter
@@ -102,7 +103,7 @@ class Predictor:
         number = None if self.category is None else list(self.notes["categories"]).index(self.category)
         for file in files:
             cloud = clouds.label_cloud(self.model, file, number, self.notes.get("parts"))
-            clouds.write_ply(out / f"{file.stem}.ply", cloud, self.model.config.num_classes)
+            write_ply(out / f"{file.stem}.ply", cloud, self.model.config.num_classes)
 
     def _image(self, file: Path) -> Tensor:
         return images.read_pixels(file).to(next(self.model.parameters()).device)

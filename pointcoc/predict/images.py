@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
+from pointcoc.data.class_colors import class_colors
 from pointcoc.data.mask_folder import read_image
 from pointcoc.data.mask_transforms import PlainMask
 from pointcoc.detection import coco_records
-from pointcoc.predict.colors import class_colors
 from pointcoc.segmentation import sliding_logits
 
 ALPHA = 0.5

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pointcoc.data.cloud_files import CLOUD_READERS, read_points
+from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet
-from pointcoc.viz.cloud_files import CLOUD_READERS
 from pointcoc.viz.trace import Trace, trace
 
 IMAGE_SIZE, NUM_POINTS = 224, 2048
@@ -55,14 +56,15 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
 
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file")
     try:
-        with Image.open(_existing(path)) as file:
+        with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        endings = ", ".join(CLOUD_READERS)
         raise ValueError(
-            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({_endings()})"
+            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({endings})"
         ) from error
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -73,8 +75,7 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
 def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     """Read the coordinates of a cloud, shape (N, 3), its box moved to the middle and its farthest point to distance 1.
 
-    .npy and text hold one row a point (more columns than three are left out); .npz the array `pos`, `points` or
-    `data`, or its only one; .ply the vertices; .h5 the first cloud of `data` (N, P, 3), the layout of ModelNet40.
+    See `pointcoc.predict.read_points` for what the files hold; colors are left out.
 
     Args:
         path: the file.
@@ -86,16 +87,10 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     """
     if num_points < 1:
         raise ValueError(f"num_points must be at least 1, got {num_points}")
-    reader = CLOUD_READERS.get(Path(path).suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {_endings()}")
-    try:
-        table = np.asarray(reader(_existing(path)))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as a cloud: {str(error).splitlines()[0]}") from error
-    return _unit_ball(_pick(_checked(table, path), num_points))
+    pos = torch.from_numpy(read_points(path, 3))
+    if len(pos) > num_points:
+        pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
+    return to_unit_ball(pos).float()
 
 
 def image_input(picture: Tensor, net: ContextClusterNet) -> Tensor:
@@ -132,38 +127,3 @@ def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") ->
     like = next(net.parameters())
     pos = pos.to(like.device)
     return PointSet(pos.to(like.dtype), pos, torch.tensor([0, len(pos)], device=like.device))
-
-
-def _existing(path: str | Path) -> Path:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    return Path(path)
-
-
-def _endings() -> str:
-    return ", ".join(CLOUD_READERS)
-
-
-def _checked(table: np.ndarray, path: str | Path) -> np.ndarray:
-    """Return the first three columns as float64."""
-    if table.dtype.kind not in "fiu" or table.ndim != 2 or (len(table) and table.shape[1] < 3):
-        raise ValueError(f"{path} must hold one row of at least 3 numbers a point, got {table.shape} of {table.dtype}")
-    if len(table) == 0:
-        raise ValueError(f"{path} is a cloud with 0 points; give at least one")
-    pos = table[:, :3].astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(pos).all(1))
-    if len(bad):
-        raise ValueError(f"{path} must hold finite coordinates, got {pos[bad[0]].tolist()} in row {bad[0]}")
-    return pos
-
-
-def _pick(pos: np.ndarray, num_points: int) -> np.ndarray:
-    if len(pos) <= num_points:
-        return pos
-    return pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
-
-
-def _unit_ball(pos: np.ndarray) -> Tensor:
-    centered = pos - (pos.min(0) + pos.max(0)) / 2
-    radius = np.linalg.norm(centered, axis=1).max()
-    return torch.from_numpy(centered / (radius if radius > 0 else 1)).float()

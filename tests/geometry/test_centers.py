@@ -56,19 +56,19 @@ def test_sub_cells_of_a_cloud() -> None:
 
 
 def test_farthest_proposals_of_a_line(backend: str) -> None:
-    pairs = fps_members(LINE, runs(0, 4), 2, 2, backend)
+    pairs = fps_members(LINE, runs(0, 4), 2, 2)
     assert proposals(pairs, 2) == [[2, 3], [0, 1]]
-    assert proposals(fps_members(LINE, runs(0, 4), 2, 1, backend), 2) == [[3], [0]]
+    assert proposals(fps_members(LINE, runs(0, 4), 2, 1), 2) == [[3], [0]]
 
 
 def test_a_region_with_few_points_has_fewer_proposals(backend: str) -> None:
-    pairs = fps_members(LINE, runs(0, 1, 4), 3, 1, backend)
+    pairs = fps_members(LINE, runs(0, 1, 4), 3, 1)
     assert proposals(pairs, 6) == [[0], [], [], [3], [1], [2]]
-    assert proposals(fps_members(LINE, runs(0, 1, 4), 3, 9, backend), 6) == [[0], [], [], [1, 2, 3], [], []]
+    assert proposals(fps_members(LINE, runs(0, 1, 4), 3, 9), 6) == [[0], [], [], [1, 2, 3], [], []]
 
 
 def test_coincident_points_propose_once(backend: str) -> None:
-    pairs = fps_members(torch.zeros(4, 2), runs(0, 4), 3, 1, backend)
+    pairs = fps_members(torch.zeros(4, 2), runs(0, 4), 3, 1)
     assert [len(rows) for rows in proposals(pairs, 3)] == [1, 0, 0]
 
 
@@ -91,8 +91,8 @@ def test_distinct_sub_cells_are_the_first_of_equal(size: int, centers: int) -> N
 def test_the_table_of_equal_regions_says_what_pairs_say(centers: int, neighbors: int, backend: str) -> None:
     pos = torch.cat([clouds(7, 7).pos, torch.zeros(7, 3), clouds(7, seed=1).pos[[0, 1, 0, 2, 1, 3, 0]]])
     regions = runs(0, 7, 14, 21, 28)
-    table = fps_member_table(pos, regions, centers, neighbors, backend)
-    point, proposal = fps_members(pos, regions, centers, neighbors, backend)
+    table = fps_member_table(pos, regions, centers, neighbors)
+    point, proposal = fps_members(pos, regions, centers, neighbors)
     assert table.shape == (4, centers, 7)
     assert sorted(proposals_of(table)) == sorted(zip(point.tolist(), proposal.tolist(), strict=True))
 
@@ -116,8 +116,8 @@ def test_equal_proposals_are_found_without_sorting(monkeypatch) -> None:
 def test_proposals_do_not_depend_on_the_order_of_the_points(backend: str) -> None:
     points = clouds(15, 6)
     other, rows = shuffled(points)
-    one = proposals(fps_members(points.pos, Segments.of(points), 4, 3, backend), 8)
-    point, proposal = fps_members(other.pos, Segments.of(other), 4, 3, backend)
+    one = proposals(fps_members(points.pos, Segments.of(points), 4, 3), 8)
+    point, proposal = fps_members(other.pos, Segments.of(other), 4, 3)
     assert proposals((rows[point], proposal), 8) == one
     assert all(len(found) == 3 for found in one)
 
@@ -125,5 +125,5 @@ def test_proposals_do_not_depend_on_the_order_of_the_points(backend: str) -> Non
 def test_proposals_far_from_the_origin(backend: str) -> None:
     points = clouds(30, 12)
     near = (points.pos * 64).round() / 64 + torch.arange(42)[:, None] / 2**14
-    one = proposals(fps_members(near, Segments.of(points), 4, 3, backend), 8)
-    assert proposals(fps_members(near + 2.0**13, Segments.of(points), 4, 3, backend), 8) == one
+    one = proposals(fps_members(near, Segments.of(points), 4, 3), 8)
+    assert proposals(fps_members(near + 2.0**13, Segments.of(points), 4, 3), 8) == one

@@ -111,15 +111,17 @@ def test_many_sets_have_larger_cells() -> None:
 
 
 def test_large_sets_are_searched_in_a_grid(monkeypatch) -> None:
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
     pos, ptr = rand(5000, 3), torch.tensor([0, 600, 5000])
     query, query_ptr = pos[::50], torch.tensor([0, 12, 100])
-    expected = knn(pos, ptr, query, query_ptr, 9, "torch")
+    expected = knn(pos, ptr, query, query_ptr, 9)
     monkeypatch.setattr(neighbors, "knn_grid", None)
     monkeypatch.setattr(neighbors, "LARGE", 5000)
-    assert torch.equal(knn(pos, ptr, query, query_ptr, 9, "torch"), expected)
+    assert torch.equal(knn(pos, ptr, query, query_ptr, 9), expected)
 
 
 def test_nothing_compares_all_points_of_large_sets(monkeypatch) -> None:
+    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
     monkeypatch.setattr(neighbors, "_knn_torch", None)
     pos, ptr = rand(4097, 3), torch.tensor([0, 4097])
-    assert knn(pos, ptr, pos, ptr, 1, "torch").squeeze(1).tolist() == list(range(4097))
+    assert knn(pos, ptr, pos, ptr, 1).squeeze(1).tolist() == list(range(4097))

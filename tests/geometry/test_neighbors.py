@@ -9,8 +9,8 @@ from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import PointSet, concat
-from pointcoc.geometry import Segments, gather_neighbors, knn, lattice_reduce
-from pointcoc.geometry.neighbors import choose_backend, pad_segments
+from pointcoc.geometry import Segments, gather_neighbors, knn, lattice_reduce, neighbors
+from pointcoc.geometry.neighbors import pad_segments
 
 LINE = torch.tensor([[0.0], [1], [3], [7]], dtype=torch.float64)
 
@@ -35,23 +35,23 @@ def test_absent_neighbors_are_zero() -> None:
 
 def test_the_nearest_on_a_line(backend: str) -> None:
     query = torch.tensor([[2.9], [8.0]], dtype=torch.float64)
-    index = knn(LINE, bounds(0, 4), query, bounds(0, 2), 3, backend)
+    index = knn(LINE, bounds(0, 4), query, bounds(0, 2), 3)
     assert index.tolist() == [[2, 1, 0], [3, 2, 1]]
 
 
 def test_a_set_with_fewer_than_k_points(backend: str) -> None:
     query = torch.tensor([[0.1], [6.0], [5.0]], dtype=torch.float64)
-    index = knn(LINE, bounds(0, 3, 4, 4), query, bounds(0, 1, 2, 3), 4, backend)
+    index = knn(LINE, bounds(0, 3, 4, 4), query, bounds(0, 1, 2, 3), 4)
     assert index.tolist() == [[0, 1, 2, -1], [3, -1, -1, -1], [-1] * 4]
 
 
 def test_no_query(backend: str) -> None:
-    assert knn(LINE, bounds(0, 4), LINE[:0], bounds(0, 0), 2, backend).shape == (0, 2)
+    assert knn(LINE, bounds(0, 4), LINE[:0], bounds(0, 0), 2).shape == (0, 2)
 
 
 def test_the_nearest_of_a_tree(backend: str) -> None:
     points, query = clouds(40, 1, 25), clouds(7, 2, 9, seed=1)
-    index = knn(points.pos, points.ptr, query.pos, query.ptr, 5, backend)
+    index = knn(points.pos, points.ptr, query.pos, query.ptr, 5)
     for begin, one, rows in zip(
         points.ptr, zip(points.split(), query.split(), strict=True), index.split([7, 2, 9]), strict=False
     ):
@@ -63,41 +63,38 @@ def test_the_nearest_of_a_tree(backend: str) -> None:
 def test_far_from_the_origin(backend: str, dtype: torch.dtype) -> None:
     points = clouds(60)
     near = (points.pos * 64).round() / 64  # such steps are exact in float32 up to 2 ** 18
-    index = knn((near + 1e4).to(dtype), points.ptr, (near + 1e4).to(dtype), points.ptr, 6, backend)
+    index = knn((near + 1e4).to(dtype), points.ptr, (near + 1e4).to(dtype), points.ptr, 6)
     distance = torch.cdist(near, near, compute_mode="donot_use_mm_for_euclid_dist")
     torch.testing.assert_close(distance.gather(1, index), distance.sort(dim=1)[0][:, :6])
-    assert torch.equal(index[:, 0], knn(near, points.ptr, near, points.ptr, 1, backend)[:, 0])
+    assert torch.equal(index[:, 0], knn(near, points.ptr, near, points.ptr, 1)[:, 0])
 
 
 def test_coincident_points_are_taken_once_each(backend: str) -> None:
     pos = torch.zeros(4, 3, dtype=torch.float64)
-    index = knn(pos, bounds(0, 4), pos[:1], bounds(0, 1), 4, backend)
+    index = knn(pos, bounds(0, 4), pos[:1], bounds(0, 1), 4)
     assert index.sort()[0].tolist() == [[0, 1, 2, 3]]
 
 
 def test_neighbors_do_not_depend_on_the_order_of_the_points(backend: str) -> None:
     points = clouds(12, 7)
     other, rows = shuffled(points)
-    index = knn(points.pos, points.ptr, points.pos, points.ptr, 3, backend)
-    assert torch.equal(rows[knn(other.pos, other.ptr, points.pos, points.ptr, 3, backend)], index)
+    index = knn(points.pos, points.ptr, points.pos, points.ptr, 3)
+    assert torch.equal(rows[knn(other.pos, other.ptr, points.pos, points.ptr, 3)], index)
 
 
-def test_auto_is_what_is_there(monkeypatch) -> None:
+def test_torch_cluster_is_used_where_it_is_there(monkeypatch) -> None:
+    monkeypatch.setattr(neighbors, "_knn_torch_cluster", lambda *given: "torch_cluster")
+    monkeypatch.setattr(neighbors, "_knn_torch", lambda *given: "torch")
     monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "torch_cluster")
-    assert choose_backend("auto") == "torch"
+    assert knn(LINE, bounds(0, 4), LINE, bounds(0, 4), 1) == "torch"
     monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS")
     pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
-    assert choose_backend("auto") == "torch_cluster"
+    assert knn(LINE, bounds(0, 4), LINE, bounds(0, 4), 1) == "torch_cluster"
 
 
-def test_wrong_requests_are_named(monkeypatch) -> None:
-    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
+def test_a_wrong_number_is_named() -> None:
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         knn(LINE, bounds(0, 4), LINE, bounds(0, 4), 0)
-    with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, torch, torch_cluster"):
-        knn(LINE, bounds(0, 4), LINE, bounds(0, 4), 1, "cuda")
-    with pytest.raises(ValueError, match="backend 'torch_cluster' cannot be used: torch_cluster is disabled by"):
-        knn(LINE, bounds(0, 4), LINE, bounds(0, 4), 1, "torch_cluster")
 
 
 def test_segments_side_by_side() -> None:
@@ -133,7 +130,7 @@ def test_interior_windows_are_the_nearest_of_their_centers(backend: str, window:
     points = concat([pixels((height, 16)), pixels((9, 8))])
     anchors, index = lattice_reduce(points, window, stride)
     center = anchors.pos * stride - (window - stride + 1) // 2 + (window - 1) / 2
-    nearest = knn(points.pos, points.ptr, center, anchors.ptr, window**2, backend)
+    nearest = knn(points.pos, points.ptr, center, anchors.ptr, window**2)
     inside = (index >= 0).all(1)
     assert inside.sum() > anchors.num_points // 3
     assert torch.equal(index[inside].sort(1)[0], nearest[inside].sort(1)[0])

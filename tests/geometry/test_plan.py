@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from set_samples import BACKENDS, cloud_stage, clouds, members, pixels, scene_stage, shuffled, stage, without_promise
+from set_samples import (
+    BACKENDS,
+    cloud_stage,
+    clouds,
+    members,
+    pixels,
+    scene_stage,
+    shuffled,
+    stage,
+    use_backend,
+    without_promise,
+)
 
 from pointcoc import PointSet, concat
 from pointcoc.geometry import NetworkPlan, make_plan
@@ -186,10 +197,13 @@ def test_each_set_is_planned_alone(points: PointSet, stages) -> None:
 
 @pytest.mark.parametrize("disabled", ["", "1"])
 def test_backends_agree(monkeypatch, disabled: str) -> None:
-    monkeypatch.delenv("POINTCOC_DISABLE_EXTENSIONS", raising=False)
     pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
-    points = clouds(40, 3, 25)
-    one, two = (make_plan(points, CLOUD, backend) for backend in BACKENDS)
+    points, plans = clouds(40, 3, 25), []
+    for backend in BACKENDS:
+        with monkeypatch.context() as patch:
+            use_backend(backend, patch)
+            plans.append(make_plan(points, CLOUD))
+    one, two = plans
     assert_same(one, two)
     for a, b in zip(one.stages, two.stages, strict=True):
         assert torch.equal(a.neighbors, b.neighbors)

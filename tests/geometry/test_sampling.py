@@ -8,7 +8,7 @@ from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import PointSet
-from pointcoc.geometry import Segments, canonical_order, farthest_points, voxel_points
+from pointcoc.geometry import Segments, canonical_order, farthest_points, sampling, voxel_points
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
 
@@ -17,8 +17,8 @@ def runs(*bounds: int) -> Segments:
     return Segments.from_ptr(torch.tensor(bounds))
 
 
-def choose(pos: Tensor, num: int, backend: str = "torch") -> list[int]:
-    return farthest_points(pos, runs(0, len(pos)), torch.tensor([num]), backend).tolist()
+def choose(pos: Tensor, num: int) -> list[int]:
+    return farthest_points(pos, runs(0, len(pos)), torch.tensor([num])).tolist()
 
 
 def test_canonical_order_on_paper() -> None:
@@ -45,19 +45,19 @@ def test_row_order_is_the_canonical_order_of_a_lattice() -> None:
 @pytest.mark.parametrize("num", [1, 2, 3, 4])
 def test_farthest_points_of_a_line(backend: str, num: int) -> None:
     # The mean is 3.25, so 10 is first; then 0 (10 away), 2 (2 from 0) and 1.
-    assert choose(LINE, num, backend) == [3, 0, 2, 1][:num]
+    assert choose(LINE, num) == [3, 0, 2, 1][:num]
 
 
 def test_the_first_wins_a_tie(backend: str) -> None:
-    assert choose(torch.tensor([[-1.0], [1]]), 2, backend) == [0, 1]
-    assert choose(torch.tensor([[1.0], [-1]]), 1, backend) == [0]
+    assert choose(torch.tensor([[-1.0], [1]]), 2) == [0, 1]
+    assert choose(torch.tensor([[1.0], [-1]]), 1) == [0]
 
 
 def test_one_number_for_all_sets(backend: str) -> None:
     points = clouds(9, 9, 9)
     sets = Segments.of(points)
-    every = farthest_points(points.pos, sets, torch.tensor([4, 4, 4]), backend)
-    assert torch.equal(farthest_points(points.pos, sets, 4, backend), every)
+    every = farthest_points(points.pos, sets, torch.tensor([4, 4, 4]))
+    assert torch.equal(farthest_points(points.pos, sets, 4), every)
     with pytest.raises(ValueError, match=r"num must be in \[1, 9\], got 10"):
         farthest_points(points.pos, sets, 10)
     with pytest.raises(ValueError, match=r"num must be in \[1, 3\], got 4 for set 1"):
@@ -65,8 +65,8 @@ def test_one_number_for_all_sets(backend: str) -> None:
 
 
 def test_the_first_row_as_start(backend: str) -> None:
-    assert farthest_points(LINE, runs(0, 4), 3, backend, start="first").tolist() == [0, 3, 2]
-    assert farthest_points(LINE, runs(0, 1, 4), torch.tensor([1, 2]), backend, start="first").tolist() == [0, 1, 3]
+    assert farthest_points(LINE, runs(0, 4), 3, start="first").tolist() == [0, 3, 2]
+    assert farthest_points(LINE, runs(0, 1, 4), torch.tensor([1, 2]), start="first").tolist() == [0, 1, 3]
     with pytest.raises(ValueError, match="unknown start 'random'; choose from mean, first"):
         farthest_points(LINE, runs(0, 4), 3, start="random")
 
@@ -81,20 +81,22 @@ def test_num_out_of_range_is_named(num: int) -> None:
         farthest_points(LINE, runs(0, 4, 4), torch.tensor([1, 1]))
 
 
-def test_a_backend_that_cannot_be_used_is_named(monkeypatch) -> None:
-    monkeypatch.setenv("POINTCOC_DISABLE_EXTENSIONS", "1")
-    with pytest.raises(ValueError, match="unknown backend 'numpy'; choose from auto, torch, torch_cluster"):
-        choose(LINE, 1, "numpy")
-    with pytest.raises(ValueError, match="backend 'torch_cluster' cannot be used"):
-        choose(LINE, 1, "torch_cluster")
-    assert choose(LINE, 2, "auto") == [3, 0]
+@pytest.mark.parametrize("num", [torch.tensor([8, 1, 17, 13]), 1])
+@pytest.mark.parametrize("start", ["mean", "first"])
+def test_torch_cluster_chooses_the_same(num: Tensor | int, start: str) -> None:
+    pytest.importorskip("torch_cluster", reason="torch_cluster is not installed")
+    points = clouds(30, 1, 17, 64)
+    sets = Segments.of(points)
+    first = sampling._start_points(points.pos, sets) if start == "mean" else sets.ptr[:-1]
+    chosen = sampling._fps_torch_cluster(points.pos, sets, num, first)
+    assert torch.equal(chosen, sampling._fps_torch(points.pos, sets, num, first))
 
 
 def test_each_set_is_sampled_alone(backend: str) -> None:
     points, num = clouds(30, 1, 17, 64), torch.tensor([8, 1, 17, 13])
-    together = farthest_points(points.pos, Segments.of(points), num, backend)
+    together = farthest_points(points.pos, Segments.of(points), num)
     for begin, one, n, rows in zip(points.ptr, points.split(), num, together.split(num.tolist()), strict=False):
-        assert torch.equal(rows, farthest_points(one.pos, Segments.of(one), n[None], "torch") + begin)
+        assert torch.equal(rows, farthest_points(one.pos, Segments.of(one), n[None]) + begin)
         assert len(rows.unique()) == n
 
 
@@ -102,15 +104,15 @@ def test_the_choice_does_not_depend_on_the_order_of_the_points(backend: str) -> 
     points = clouds(20, 9)
     other, rows = shuffled(points)
     num = torch.tensor([7, 4])
-    one = farthest_points(points.pos, Segments.of(points), num, backend)
-    assert torch.equal(rows[farthest_points(other.pos, Segments.of(other), num, backend)], one)
+    one = farthest_points(points.pos, Segments.of(points), num)
+    assert torch.equal(rows[farthest_points(other.pos, Segments.of(other), num)], one)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_far_from_the_origin(backend: str, dtype: torch.dtype) -> None:
     points = clouds(50)
     near = (points.pos * 64).round() / 64
-    chosen = farthest_points((near + 1e4).to(dtype), Segments.of(points), torch.tensor([10]), backend)
+    chosen = farthest_points((near + 1e4).to(dtype), Segments.of(points), torch.tensor([10]))
     distance = torch.cdist(near, near[chosen], compute_mode="donot_use_mm_for_euclid_dist")
     for i in range(1, 10):  # each is as far as any point can be from those before
         to_chosen = distance[:, :i].amin(1)
@@ -119,8 +121,8 @@ def test_far_from_the_origin(backend: str, dtype: torch.dtype) -> None:
 
 def test_coincident_points_share_a_place(backend: str) -> None:
     pos = torch.tensor([[0.0], [0], [4], [4]], dtype=torch.float64)
-    assert pos[choose(pos, 2, backend)].sort(0)[0].tolist() == [[0], [4]]
-    assert len(choose(torch.ones(3, 2), 3, backend)) == 3
+    assert pos[choose(pos, 2)].sort(0)[0].tolist() == [[0], [4]]
+    assert len(choose(torch.ones(3, 2), 3)) == 3
 
 
 def test_voxels_of_a_line_on_paper() -> None:

@@ -134,7 +134,7 @@ def test_older_gpus_are_named(interpreted, monkeypatch) -> None:
 @can_interpret
 def test_the_kernels_are_the_reference() -> None:
     run = "1" if not torch.cuda.is_available() else "0"
-    done = in_a_process("-m", "pytest", "-q", "tests/ops/triton_parity.py", TRITON_INTERPRET=run)
+    done = in_a_process("-m", "pytest", "-q", "tests/tools/triton_parity.py", TRITON_INTERPRET=run)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
 

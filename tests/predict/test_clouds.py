@@ -57,9 +57,9 @@ def test_place_and_scale_of_an_object_do_not_matter_and_parts_are_of_its_categor
 
 def test_what_is_refused(tmp_path: Path) -> None:
     for name, table, sentence in (
-        ("a.npy", np.array([[0.0, 1, np.inf]]), r"must hold finite numbers, row 0 is \[0.0, 1.0, inf\]"),
-        ("b.npy", np.zeros((0, 3)), "must hold at least one point"),
-        ("c.npy", np.zeros((4, 2)), r"a row of at least 3 numbers each, got \(4, 2\)"),
+        ("a.npy", np.array([[0.0, 1, np.inf]]), r"must hold finite numbers, got \[0.0, 1.0, inf\] in row 0"),
+        ("b.npy", np.zeros((0, 3)), "is a cloud with 0 points; give at least one"),
+        ("c.npy", np.zeros((4, 2)), r"one row of at least 3 numbers a point, got \(4, 2\) of float64"),
     ):
         np.save(tmp_path / name, table)
         with pytest.raises(ValueError, match=sentence):

@@ -91,7 +91,7 @@ def test_one_point(tmp_path: Path) -> None:
     [
         ("a.npy", np.zeros((0, 3)), "is a cloud with 0 points; give at least one"),
         ("a.npy", np.zeros((4, 2)), r"one row of at least 3 numbers a point, got \(4, 2\) of float64"),
-        ("a.npy", np.full((2, 3), np.nan), r"finite coordinates, got \[nan, nan, nan\] in row 0"),
+        ("a.npy", np.full((2, 3), np.nan), r"finite numbers, got \[nan, nan, nan\] in row 0"),
         ("a.npy", np.array([["a", "b", "c"]]), "one row of at least 3 numbers"),
         ("a.npy", b"no array", "cannot be read as a cloud"),
         ("a.npz", b"PK no archive", "cannot be read as a cloud"),

@@ -82,6 +82,8 @@ struct ClusterLayer {
                 find_f(at * s.n + p, count);
                 for (long g = p / s.n; g * s.n < p + count; g++) {
                     long begin = std::max(p, g * s.n), end = std::min(p + count, (g + 1) * s.n);
+                    // A region answers after its last piece: its sums are complete, and x, which dispatch overwrites,
+                    // has been read for the centers and for f of all its points.
                     if (begin == g * s.n) clear();
                     assign(g, begin - p, end - p, begin - g * s.n);
                     aggregate(begin - p, end - p, begin - g * s.n);
@@ -109,7 +111,7 @@ struct ClusterLayer {
                 for (long j = begin; j < end; j++) {
                     __m512 value = widen(load(row_of(region * s.n + proposals.point[j]) + c, mask));
                     value = _mm512_maskz_mul_ps(mask, _mm512_sub_ps(value, mean), scale);
-                    sum = _mm512_add_ps(sum, widen(narrow(value)));
+                    sum = _mm512_add_ps(sum, widen(narrow(value)));  // rounded as the points are, for f and the blend
                 }
                 sum = _mm512_mul_ps(sum, share);
                 _mm512_storeu_ps(buf.center + (g * s.m + i) * s.row() + c, sum);
@@ -189,7 +191,8 @@ struct ClusterLayer {
             }
     }
 
-    // Scores of 4 centers, or of those that are left; the first wins a tie, one without points is never chosen.
+    // Scores of 4 centers, or of those that are left. Only a greater score replaces the best one, so the first wins a
+    // tie, as in argmax; a center without points is never chosen.
     void compare(const float* f, long h, long g, long first, __m512& best, __m512i& chosen) {
         long width = 2 * buf.centers, count = std::min(4L, s.m - first);
         const float* key = buf.center_f + h * s.d * width + g * s.m + first;
@@ -234,6 +237,7 @@ struct ClusterLayer {
                     buf.normal_row / 2, {block.v + h * s.head_row() * s.pairs(), 0}, buf.value, s.head_row(),
                     Start::zero);
             for (long i = 0; i < s.m; i++) {
+                // The weights of a blend add up to this; v is linear, so its bias comes with it once.
                 __m512 factor = _mm512_set1_ps((1 + buf.weight[h * s.m + i]) / total(h * s.m + i));
                 for (long c = 0; c < s.head_row(); c += LANES) {
                     __m512 value = _mm512_loadu_ps(buf.value + i * s.head_row() + c);

@@ -48,7 +48,7 @@ inline void pointwise(const Shape& shape, const Block& block, Norm& norm, bf16* 
                     {block.fc2 + begin * LANES / 2 * row, 0}, sum, row, i == 0 ? Start::columns : Start::sum,
                     block.fc2_bias);
         }
-        for (long r = 0; r < rows; r++) {
+        for (long r = 0; r < rows; r++) {  // only now: the sum needs all hidden channels of the row
             long b = (at + r) / shape.points();
             AddTo add{x + (at + r) * shape.channels, shape.channels, _mm512_set1_ps(norm.mean[b]), {}};
             for (long c = 0; c < shape.channels; c += LANES) add(c, _mm512_load_ps(sum + r * row + c));

@@ -17,7 +17,8 @@
 
 namespace pointcoc {
 
-// Equal shares of `count` for each thread, without parts below `step`.
+// Equal shares of `count` for each thread, without parts below `step`. The shares depend on the number of threads alone
+// and each thread sums its own moments: a run repeats its bits.
 inline long share(long count, int thread, int threads, long step) {
     return std::min(count, ceil_div(count, step) * thread / threads * step);
 }
@@ -53,6 +54,7 @@ extern "C" void pointcoc_stage(pointcoc::bf16* x, const void* const* weights, lo
                 ClusterLayer layer(shape, block, norm, proposals, x, thread, scratch);
                 layer.run(share(regions, thread, count, together), share(regions, thread + 1, count, together));
             }
+// Before: one thread may not finish the norm while others still add to it. After: `single` lets nobody read it earlier.
 #pragma omp barrier
 #pragma omp single
             norm.finish(eps2);

@@ -55,7 +55,7 @@ struct Norm {
     void finish(float eps) {
         double count = static_cast<double>(shape.points()) * shape.channels;
         for (long b = 0; b < shape.images; b++) {
-            double first = 0, second = 0;
+            double first = 0, second = 0;  // added in the order of the threads, whichever was done first
             for (auto& one : sums) first += one[b].first, second += one[b].second, one[b] = Moments();
             first /= count;
             mean[b] += static_cast<float>(first);

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from report import markdown
+from tools.report import markdown
 
 Run = dict[str, Any]
 HEAD = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from backbones import DTYPES
-from timing import free_memory, summary, take_turns
+
+from tools.backbones import DTYPES
+from tools.timing import free_memory, summary, take_turns
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}  # beyond all caches
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}

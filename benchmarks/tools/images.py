@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from backbones import Run, Size, form_of, inference_run, is_ours, make_network, modes_of, own_size, training_run
-from timing import free_memory, now, summary, take_turns
 from torch import nn
+
+from tools.backbones import Run, Size, form_of, inference_run, is_ours, make_network, modes_of, own_size, training_run
+from tools.timing import free_memory, now, summary, take_turns
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Training runs in float64, each in one or in several gloo processes: for test_ddp.py.
 
-    python tests/ddp.py RUNS
+    python tests/tools/ddp.py RUNS
 
 RUNS is a JSON list: for each run `processes`, `out`, `kind` (of ddp_kinds.py; images by default), `stop_at` (the update
 in which the last process is sent SIGTERM), `fsdp` (the version of FSDP, 0 for DDP) and settings. Processes are forks of

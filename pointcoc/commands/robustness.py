@@ -1,20 +1,17 @@
 """The command `robustness`: errors under corruptions as a table, a file and a picture. It needs the extra `train`."""
 
-from __future__ import annotations
-
 import argparse
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pointcoc.checks import import_extra
+from pointcoc.commands import Commands
 from pointcoc.models import ContextClusterNet, open_network
 
-Commands = Any  # argparse does not name the type of its subparsers
 
-
-def add_robustness(commands: Commands) -> None:
+def add(commands: Commands) -> None:
     """Add the subcommand `robustness`."""
     parser = commands.add_parser(
         "robustness",
@@ -45,18 +42,18 @@ def add_robustness(commands: Commands) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=int, default=0, help="processes that read and corrupt; default: %(default)s"
     )
-    parser.set_defaults(run=_robustness)
 
 
-def _robustness(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `robustness`."""
     _check_numbers(options)
-    robustness = _package("pointcoc.robustness")
+    robustness = import_extra("pointcoc.robustness", "train", "this command")
     net = open_network(options.weights).float()
     views = robustness.open_views(
         net, options.data, options.points, options.limit, options.seed, options.batch_size, options.workers
     )
     kinds, strengths = options.kinds or views.kinds, options.strengths or robustness.STRENGTHS
-    _package("pointcoc.robustness.measure").check_choices(kinds, strengths, views.kinds)
+    import_extra("pointcoc.robustness.measure", "train", "this command").check_choices(kinds, strengths, views.kinds)
     out = _out_folder(options.out)
     result = _measured(robustness, net, views, kinds, strengths)
     about = {"weights": options.weights, "data": options.data, "seed": options.seed, "limit": options.limit}
@@ -82,7 +79,8 @@ def _measured(
 ) -> Any:
     """Measure behind a bar, which appears where people watch."""
     total = 1 + len(kinds) * len(strengths) + len(robustness.PERCENTS)
-    with _package("tqdm").tqdm(total=total, unit="pass", disable=None, dynamic_ncols=True) as bar:
+    tqdm = import_extra("tqdm", "train", "this command").tqdm
+    with tqdm(total=total, unit="pass", disable=None, dynamic_ncols=True) as bar:
 
         def progress(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)
@@ -97,12 +95,3 @@ def _check_numbers(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("pointcoc"):
-            raise
-        raise ImportError(f"robustness needs {error.name}; install it with: pip install 'pointcoc[train]'") from error

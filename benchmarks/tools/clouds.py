@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from backbones import form_of
-from timing import Run, free_memory, summary, take_turns
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pointcoc import ContextClusterNet, PointMLPCoC, PointSet
 from pointcoc.extensions import extension
 from pointcoc.pointset import cloud_to_points
+from tools.backbones import form_of
+from tools.timing import Run, free_memory, summary, take_turns
 
 NUM_CLASSES = 40
 OURS = ("coc_points", "coc_points_small", "pointmlp_coc")
@@ -27,7 +27,7 @@ def cloud_networks() -> dict[str, nn.Module]:
     if extension("torch_cluster") is None:
         print("PointNet++ is left out: it needs torch-cluster (pip install torch-cluster)")
         return networks
-    from pointnet2 import PointNet2
+    from tools.pointnet2 import PointNet2
 
     return {**networks, "pointnet2": PointNet2(NUM_CLASSES)}
 

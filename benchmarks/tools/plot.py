@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from backbones import is_ours
 from matplotlib.axes import Axes
-from report import GROUP
+
+from tools.backbones import is_ours
+from tools.report import GROUP
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt

@@ -1,12 +1,17 @@
-"""Files of clouds: each reader returns a table with a row a point."""
+"""Files of clouds: one checked reader of every format, and colored PLY with the class of each point."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
+
+from pointcoc.data.class_colors import class_colors
+from pointcoc.files import first_line
 
 NPZ_NAMES = ("pos", "points", "data")
 PLY_TYPES = {
@@ -18,9 +23,79 @@ COLORS = ("red", "green", "blue")
 PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """Read an array of NumPy."""
-    return np.load(path, allow_pickle=False)
+@dataclass(frozen=True, eq=False)
+class Labeled:
+    """A cloud with classes.
+
+    Args:
+        pos: coordinates as they were read, shape (N, 3), float64.
+        classes: shape (N,), int64.
+    """
+
+    pos: Tensor
+    classes: Tensor
+
+
+def read_points(path: str | Path, most_columns: int = 6) -> np.ndarray:
+    """Read all points of a cloud file, shape (N, 3) or, with colors 0 to 255, (N, 6), float64.
+
+    .npy, .npz, .h5 and text hold a row `x y z` or `x y z r g b` a point, further columns are left out; of .npz the
+    array `pos`, `points` or `data` is read, or its only one, and of .h5 the first cloud of `data` (N, P, 3), the layout
+    of ModelNet40; .ply may have red, green and blue.
+
+    Args:
+        path: the file.
+        most_columns: 6, or 3 to leave colors out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or no cloud, or holds no points or numbers that are not finite; the message names
+            file and row.
+    """
+    path = Path(path)
+    reader = CLOUD_READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {', '.join(CLOUD_READERS)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    try:
+        table = np.asarray(reader(path))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as a cloud: {first_line(error)}") from error
+    return _checked(table, path, most_columns)
+
+
+def _checked(table: np.ndarray, path: Path, most_columns: int) -> np.ndarray:
+    if table.dtype.kind not in "fiu" or table.ndim != 2 or (len(table) and table.shape[1] < 3):
+        raise ValueError(f"{path} must hold one row of at least 3 numbers a point, got {table.shape} of {table.dtype}")
+    if len(table) == 0:
+        raise ValueError(f"{path} is a cloud with 0 points; give at least one")
+    table = table[:, : most_columns if table.shape[1] >= most_columns else 3].astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(table).all(1))
+    if len(bad):
+        raise ValueError(f"{path} must hold finite numbers, got {table[bad[0]].tolist()} in row {bad[0]}")
+    return table
+
+
+def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
+    """Write a binary PLY file: x, y, z, red, green, blue of the class, and `label`, the class itself.
+
+    Args:
+        path: file to write.
+        cloud: points and classes.
+        num_classes: number of classes.
+    """
+    names = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("label", "<i4")]
+    table = np.empty(len(cloud.pos), dtype=names)
+    colors = class_colors(num_classes)[cloud.classes]
+    for column, axis in enumerate("xyz"):
+        table[axis] = cloud.pos[:, column]
+        table[names[3 + column][0]] = colors[:, column]
+    table["label"] = cloud.classes
+    kinds = {"<f8": "double", "u1": "uchar", "<i4": "int"}
+    properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
+    Path(path).write_bytes(head.encode() + table.tobytes())
 
 
 def read_npz(path: Path) -> np.ndarray:
@@ -89,7 +164,7 @@ def _vertex(lines: list[list[str]]) -> tuple[int, list[str], list[str]]:
 
 
 CLOUD_READERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".npy": read_npy,
+    ".npy": np.load,
     ".npz": read_npz,
     ".ply": read_ply,
     ".xyz": read_text,

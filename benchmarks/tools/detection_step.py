@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from costs import peak_bytes
-from timing import free_memory, summary, take_turns
 from torch import Tensor, nn
 
 from pointcoc.detection import mask_rcnn
+from tools.costs import peak_bytes
+from tools.timing import free_memory, summary, take_turns
 
 BACKBONES: tuple[tuple[str, int | None], ...] = (
     ("coc_small", 2),

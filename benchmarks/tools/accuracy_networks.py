@@ -9,11 +9,11 @@ from typing import Any
 
 import timm
 import torch
-from dgcnn import DGCNN
 from torch import Tensor, nn
 
 from pointcoc import ContextClusterNet
 from pointcoc.pointset import cloud_to_points
+from tools.dgcnn import DGCNN
 
 LRS = (5e-4, 1.5e-3, 4e-3)
 SMALL_PRESET = "coc_pico"
@@ -81,7 +81,7 @@ def small_vit(num_classes: int) -> nn.Module:
 
 def pointnet2(num_classes: int) -> nn.Module:
     """Return PointNet++ on torch_geometric's layers; needs torch-cluster."""
-    from pointnet2 import PointNet2
+    from tools.pointnet2 import PointNet2
 
     return OfPoints(PointNet2(num_classes))
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-OFFICIAL_SHAPES = Path(__file__).parent / "official" / "state_dict_shapes.json"
+OFFICIAL_SHAPES = Path(__file__).parents[1] / "official" / "state_dict_shapes.json"
 FENCE = re.compile(r"^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

@@ -1,6 +1,6 @@
 """The kernels against the reference; run by test_triton.py in a process of its own, where Triton is a CPU interpreter.
 
-By hand: TRITON_INTERPRET=1 python -m pytest tests/ops/triton_parity.py; on a machine with a GPU, without the variable.
+By hand: TRITON_INTERPRET=1 python -m pytest tests/tools/triton_parity.py; on a GPU, without the variable.
 """
 
 from __future__ import annotations

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from timed_training import Split
 from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.functional import pil_to_tensor
 
 from pointcoc.data import HDF5Clouds, image_folder, split_validation
+from tools.timed_training import Recipe, Split
 
 # B items a batch, C channels, P points a cloud.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the training set of CIFAR-10
+BATCH = {"images": 64, "clouds": 16}
 SHIFT_PIXELS = 4
 STRETCH, SHIFT = 1.5, 0.2
 
@@ -58,3 +59,9 @@ def augment_clouds(clouds: Tensor) -> Tensor:
     """Stretch the axes of each cloud (B, P, 3) by factors from 1 / 1.5 to 1.5 and move it by up to 0.2 an axis."""
     factor = STRETCH ** torch.empty(len(clouds), 1, 3).uniform_(-1, 1)
     return clouds * factor + torch.empty(len(clouds), 1, 3).uniform_(-SHIFT, SHIFT)
+
+
+def recipe_of(column: str) -> Recipe:
+    """Return what all networks of a column share."""
+    augment = augment_images if column == "images" else augment_clouds
+    return Recipe(augment=augment, batch=BATCH[column], bfloat16=True)

@@ -1,7 +1,7 @@
 """Kill -9 at random moments: a resumed run ends with the bits of one never stopped, and no checkpoint is unreadable.
 
-    python tests/faults.py              # 20 kills, about a minute; `make faults`
-    python tests/faults.py --kills 3    # as the test suite does
+    python tests/tools/faults.py              # 20 kills, about a minute; `make faults`
+    python tests/tools/faults.py --kills 3    # as the test suite does
 
 A run is a cluster network with drop path on augmented clouds, with moving average and a checkpoint after every second
 update; with one kill in two, the resumed run has two workers. Each run is a fork of this process, which itself never

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from costs import MovedBytes
-from timing import Run, free_memory, summary, take_turns
 
 from pointcoc import ContextClusterNet, context_cluster
 from pointcoc.geometry import NetworkPlan
+from tools.costs import MovedBytes
+from tools.timing import Run, free_memory, summary, take_turns
 
 
 def fused_rows(

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from pointcoc.train import run_command
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def example(name: str) -> ModuleType:

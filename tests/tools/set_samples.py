@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from pointcoc.geometry import StageGeometry
+from pointcoc.geometry import StageGeometry, sampling
 from pointcoc.pointset import PointSet, counts_to_ptr, image_to_points
 
 BACKENDS = ("torch", "torch_cluster")
+
+
+def use_backend(backend: str, patch: pytest.MonkeyPatch) -> None:
+    """Let plain torch, or torch-cluster, find neighbors and farthest points, the latter on a CPU too."""
+    patch.setenv("POINTCOC_DISABLE_EXTENSIONS", "torch_cluster" if backend == "torch" else "")
+    if backend == "torch_cluster":
+        patch.setattr(sampling, "_fps_torch", sampling._fps_torch_cluster)
 
 
 def clouds(*counts: int, dim: int = 3, channels: int = 2, seed: int = 0) -> PointSet:

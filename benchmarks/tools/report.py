@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from backbones import is_ours
-from scenes import table as scene_table
+from tools.backbones import is_ours
+from tools.scenes import table as scene_table
 
 MIB = 1 << 20
 Row = dict[str, Any]

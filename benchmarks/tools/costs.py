@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import torch
-from backbones import DTYPES, Size, form_of, is_ours, make_network
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from pointcoc import ContextClusterNet, context_cluster
+from tools.backbones import DTYPES, Size, form_of, is_ours, make_network
 
 MIB = 1 << 20
 ALLOCATIONS = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")

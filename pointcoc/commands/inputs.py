@@ -1,0 +1,70 @@
+"""Inputs of the commands that show clusters, and what they say about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointcoc.checks import import_extra
+
+if TYPE_CHECKING:
+    from pointcoc.viz.trace import Trace
+
+INPUTS = "image (PNG, JPEG, ...) or cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5)"
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which inputs are read, by which network, and how large."""
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=INPUTS)
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="folder of a run, or one that save_pretrained or `pointcoc convert` wrote; default: small networks that "
+        "ship with pointcoc",
+    )
+    parser.add_argument(
+        "--size", type=int, default=224, help="longer side that images get, in pixels; default: %(default)s"
+    )
+    parser.add_argument(
+        "--points",
+        type=int,
+        default=2048,
+        help="most points of a cloud; of more, this many are drawn at random; default: %(default)s",
+    )
+
+
+def existing_files(inputs: list[str]) -> list[str]:
+    """Return the inputs after a look whether they are there, before any work is done."""
+    for name in inputs:
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"{name} is not a file")
+    return inputs
+
+
+def distinct_names(files: list[str]) -> list[str]:
+    """Name files by their last part, by the whole path where that is not unique."""
+    count = Counter(Path(file).name for file in files)
+    return [Path(file).name if count[Path(file).name] == 1 else file for file in files]
+
+
+def trace_input(file: str, networks: Any, options: argparse.Namespace) -> Trace:
+    """Run the network of a file and keep what its blocks did; see `pointcoc.viz.trace_file`."""
+    return import_viz("inputs").trace_file(file, networks.of(file), options.size, options.points)
+
+
+def count_of(number: int, word: str) -> str:
+    """Say a number of things: "1 input", "2 inputs"."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def progress(items: list[Any]) -> Any:
+    """Show a bar for several items where people watch."""
+    tqdm = import_extra("tqdm", "viz", "this command").tqdm
+    return tqdm(items, disable=None if len(items) > 1 else True, unit="input")
+
+
+def import_viz(module: str) -> Any:
+    """Import a module of `pointcoc.viz`, or say how to install what it needs."""
+    return import_extra(f"pointcoc.viz.{module}", "viz", "this command")

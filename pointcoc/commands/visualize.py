@@ -1,0 +1,78 @@
+"""The command `visualize`: a picture of the clusters of each input. It needs the extra `viz`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointcoc.commands import Commands
+from pointcoc.commands.inputs import (
+    add_inputs,
+    count_of,
+    distinct_names,
+    existing_files,
+    import_viz,
+    progress,
+    trace_input,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pointcoc.viz.trace import Trace
+
+
+def add(commands: Commands) -> None:
+    """Add the subcommand `visualize`."""
+    parser = commands.add_parser(
+        "visualize",
+        help="write a picture of the clusters of each input",
+        description="Write a picture for each input: the input and the clusters of every stage, or with --stage all "
+        "blocks and heads of one.",
+    )
+    add_inputs(parser)
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder that receives NAME.png for each input")
+    parser.add_argument("--stage", type=int, metavar="N", help="draw all blocks and heads of one stage, 1 first")
+    parser.add_argument("--block", type=int, metavar="N", help="block of each stage, 1 first; default: the last")
+    parser.add_argument("--head", type=int, metavar="N", help="head, 1 first; default: the first")
+    parser.add_argument(
+        "--kind", choices=("clusters", "similarity"), default="clusters", help="what colors say; default: %(default)s"
+    )
+    parser.add_argument("--dpi", type=int, default=120, help="dots per inch; default: %(default)s")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the subcommand `visualize`."""
+    files, out = existing_files(options.inputs), Path(options.out)
+    names = [Path(name).stem for name in distinct_names(files)] if len(set(files)) == len(files) else []
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        raise ValueError(f"pictures are named like their inputs; {(twice or files)[0]} is there twice")
+    networks = import_viz("shipped").Networks(options.weights)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, file in progress(list(zip(names, files, strict=True))):
+        _picture(trace_input(file, networks, options), options, name).savefig(out / f"{name}.png", dpi=options.dpi)
+    print(f"wrote {count_of(len(files), 'picture')} to {out}")
+
+
+def _picture(traced: Trace, options: argparse.Namespace, name: str) -> Figure:
+    figures = import_viz("figures")
+    head = 0 if options.head is None else _from_one("head", options.head)
+    block = -1 if options.block is None else _from_one("block", options.block)
+    if options.stage is None:
+        return figures.draw_stages(traced, block, head, options.kind, name)
+    stage = _from_one("stage", options.stage)
+    if stage >= len(traced.stages):
+        raise ValueError(f"--stage {options.stage} does not exist; the network has stages 1 to {len(traced.stages)}")
+    for name in ("block", "head"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--stage draws all blocks and heads: leave --{name} out")
+    return figures.draw_grid(traced, options.kind, "block", "head", stage)
+
+
+def _from_one(name: str, number: int) -> int:
+    if number < 1:
+        raise ValueError(f"--{name} counts from 1, got {number}")
+    return number - 1
