@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count, import_train_extra
+from pointcoc.checks import check_choice, check_count, import_extra
 from pointcoc.data.splits import split_validation
 from pointcoc.pointset import PointSet, image_to_points
 
@@ -150,7 +150,7 @@ def ink_points(images: Tensor, threshold: float = INK_THRESHOLD) -> PointSet:
 
 def _load(split: str) -> tuple[Tensor, Tensor]:
     """Load brightness (N, 1, 8, 8) in [0, 1] and labels (N,) of a split."""
-    source = import_train_extra("sklearn.datasets").load_digits()
+    source = import_extra("sklearn.datasets").load_digits()
     labels = torch.from_numpy(source.target.astype(np.int64))
     images = torch.from_numpy((source.images / 16.0).astype(np.float32))[:, None]
     train, test = split_validation(labels, fraction=TEST_FRACTION, seed=0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.checks import import_train_extra
+from pointcoc.checks import import_extra
 from pointcoc.data.mask_folder import IGNORE
 
 MEAN = (0.485, 0.456, 0.406)
@@ -105,5 +105,5 @@ def _largest_share(mask: Tensor) -> float:
 
 
 def _jitter() -> Callable[[Tensor], Tensor]:
-    transforms = import_train_extra("torchvision.transforms")
+    transforms = import_extra("torchvision.transforms")
     return transforms.ColorJitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.07)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_choice, check_range
 from pointcoc.extensions import extension
 from pointcoc.geometry.curves import cell_keys, cells_from_low
 from pointcoc.geometry.neighbors import choose_backend, pad_segments
@@ -88,8 +89,7 @@ def farthest_points(
     Raises:
         ValueError: if a `num` is not in [1, points of its segment], `start` is unknown, or the backend cannot run.
     """
-    if start not in STARTS:
-        raise ValueError(f"unknown start {start!r}; choose from {', '.join(STARTS)}")
+    check_choice("start", start, STARTS)
     _check_num(num, segments)
     first = _start_points(pos, segments) if start == "mean" else segments.ptr[:-1]
     if backend == "auto" and not pos.is_cuda:
@@ -101,9 +101,7 @@ def farthest_points(
 
 def _check_num(num: Tensor | int, segments: Segments) -> None:
     if isinstance(num, int) and segments.size is not None:
-        if not 1 <= num <= segments.size:
-            raise ValueError(f"num must be in [1, {segments.size}], got {num}")
-        return
+        return check_range("num", num, 1, segments.size)
     counts = segments.counts
     num = torch.full_like(counts, num) if isinstance(num, int) else num
     wrong = (num < 1) | (num > counts)

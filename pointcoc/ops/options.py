@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pointcoc.checks import check_choice, check_count
+
 NORMALIZERS = ("similarity", "count")
 ASSIGNMENTS = ("hard", "soft")
 
@@ -28,9 +30,6 @@ class ClusterOptions:
     iterations: int = 1
 
     def __post_init__(self) -> None:
-        if self.normalizer not in NORMALIZERS:
-            raise ValueError(f"unknown normalizer {self.normalizer!r}; choose from {', '.join(NORMALIZERS)}")
-        if self.assignment not in ASSIGNMENTS:
-            raise ValueError(f"unknown assignment {self.assignment!r}; choose from {', '.join(ASSIGNMENTS)}")
-        if not isinstance(self.iterations, int) or self.iterations < 1:
-            raise ValueError(f"iterations must be an integer of at least 1, got {self.iterations!r}")
+        check_choice("normalizer", self.normalizer, NORMALIZERS)
+        check_choice("assignment", self.assignment, ASSIGNMENTS)
+        check_count("iterations", self.iterations)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from typing import Any
 
 import numpy as np
+
+from pointcoc.checks import check_choice, import_extra
 
 STRENGTHS = (1, 2, 3, 4, 5)
 """Strengths of every corruption, weakest first."""
@@ -35,8 +36,7 @@ def check_corruption(kind: object, strength: object, kinds: tuple[str, ...]) -> 
     Raises:
         ValueError: the message holds what came and all choices.
     """
-    if kind not in kinds:
-        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(kinds)}")
+    check_choice("kind", kind, kinds)
     if strength not in STRENGTHS:
         raise ValueError(f"strength must be one of {', '.join(map(str, STRENGTHS))}, got {strength!r}")
 
@@ -50,9 +50,4 @@ def scipy_module(name: str) -> Any:
     Raises:
         ImportError: if scipy is not installed; the message says how to install it.
     """
-    try:
-        return importlib.import_module(f"scipy.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != "scipy":
-            raise
-        raise ImportError("corruptions need scipy; install it with: pip install 'pointcoc[train]'") from error
+    return import_extra(f"scipy.{name}", needs="corruptions need")

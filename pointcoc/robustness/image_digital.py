@@ -5,13 +5,13 @@ Strengths are those of the benchmark (Hendrycks and Dietterich, ICLR 2019; creat
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from pointcoc.checks import import_extra
 from pointcoc.robustness.drawing import scipy_module
 
 Generator = np.random.Generator
@@ -93,7 +93,4 @@ def _by_pillow(image: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
 
 
 def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ModuleNotFoundError as error:
-        raise ImportError("corruptions need pillow; install it with: pip install 'pointcoc[train]'") from error
+    return import_extra("PIL.Image", needs="corruptions need")

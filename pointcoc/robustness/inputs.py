@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointcoc.checks import check_folder, import_train_extra
+from pointcoc.checks import check_folder, import_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, image_folder, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.models.card import ImageTransform, find_transform
@@ -87,8 +87,8 @@ def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Calla
 
 def _picture_transform(transform: ImageTransform, channels: int) -> Callable[[Any], Tensor]:
     """Return what makes a picture an image (C, H, W) of the network's size, values in [0, 1]."""
-    transforms = import_train_extra("torchvision.transforms")
-    create = import_train_extra("timm.data").create_transform
+    transforms = import_extra("torchvision.transforms")
+    create = import_extra("timm.data").create_transform
     sized = create(
         (channels, *transform.input_size),
         interpolation=transform.interpolation,
@@ -124,7 +124,7 @@ def _solids(net: ContextClusterNet, num_points: int) -> HDF5Clouds:
 
 
 def _normalize(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
-    return import_train_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
+    return import_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
 
 
 def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_count
+from pointcoc.checks import check_count, check_range
 from pointcoc.data import collate_sets
 from pointcoc.pointset import PointSet, image_to_points
 from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
@@ -206,8 +206,7 @@ def kept(count: int, percent: int, seed: int, index: int) -> np.ndarray:
     Raises:
         ValueError: if the share is not allowed.
     """
-    if not 0 <= percent < 100:
-        raise ValueError(f"percent must be in [0, 99], got {percent}")
+    check_range("percent", percent, 0, 99)
     order = generator(seed, "removed", 0, index).permutation(count)
     return np.sort(order[: max(1, round(count * (100 - percent) / 100))])
 

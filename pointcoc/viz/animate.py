@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointcoc.checks import check_choice, check_range, import_extra
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.figures import draw_stages
 from pointcoc.viz.trace import trace
@@ -71,8 +72,7 @@ def animate(folder: str | Path, out: str | Path, name: str | None = None, second
     ending = Path(out).suffix.lower()
     if ending not in WRITERS:
         raise ValueError(f"out must end with {' or '.join(WRITERS)}, got {out}")
-    if not 0.02 <= seconds <= 60:
-        raise ValueError(f"seconds must be in [0.02, 60], got {seconds}")
+    check_range("seconds", seconds, 0.02, 60)
     files = _frames(Path(folder), name)
     frames = [Image.open(file).convert("RGB") for file in files]
     other = next((i for i, frame in enumerate(frames) if frame.size != frames[0].size), None)
@@ -95,10 +95,7 @@ def _write_gif(frames: list[Image], out: Path, seconds: float) -> None:
 
 
 def _write_mp4(frames: list[Image], out: Path, seconds: float) -> None:
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ImportError("an MP4 needs av; install it with: pip install 'pointcoc[viz]', or write a .gif") from error
+    av = import_extra("av", "viz", "an MP4, unlike a .gif, needs")
     with av.open(str(out), "w") as film:
         stream = film.add_stream("libx264", rate=1 / Fraction(seconds).limit_denominator(1000))
         stream.width, stream.height = _even(frames[0]).size
@@ -132,6 +129,5 @@ def _frames(folder: Path, name: str | None) -> list[Path]:
     if name is None and len(names) > 1:
         raise ValueError(f"{folder} holds maps of several inputs; choose one of {', '.join(names)}")
     chosen = names[0] if name is None else name
-    if chosen not in names:
-        raise ValueError(f"unknown input {chosen!r}; choose from {', '.join(names)}")
+    check_choice("input", chosen, names)
     return [file for one, _, file in sorted(found, key=lambda frame: frame[1]) if one == chosen]

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_range
+from pointcoc.files import first_line
 from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet
@@ -53,8 +55,7 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    check_range("size", size, 1)
     try:
         with Image.open(_existing(path)) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
@@ -84,8 +85,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
     """
-    if num_points < 1:
-        raise ValueError(f"num_points must be at least 1, got {num_points}")
+    check_range("num_points", num_points, 1)
     reader = CLOUD_READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise ValueError(f"{path} is no cloud by its name; a cloud ends with {_endings()}")
@@ -94,7 +94,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as a cloud: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} cannot be read as a cloud: {first_line(error)}") from error
     return _unit_ball(_pick(_checked(table, path), num_points))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pointcoc.checks import check_range
 from pointcoc.viz.maps import lay_out
 from pointcoc.viz.trace import Trace
 
@@ -46,8 +47,7 @@ def segment_quality(segments: Tensor, labels: Tensor, ignore: int | None = None,
     """
     if segments.ndim != 2 or segments.shape != labels.shape:
         raise ValueError(f"segments and labels must be two maps of one size, got {segments.shape} and {labels.shape}")
-    if tolerance < 0:
-        raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
+    check_range("tolerance", tolerance, 0)
     counts = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)
     if not counts.any():
         raise ValueError(f"every pixel has the label to ignore, {ignore}")
