@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from pointcoc.checks import import_extra
 from pointcoc.data.mask_folder import IGNORE
+from pointcoc.models import ImageTransform
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 CROP_TRIES = 10
 
 
@@ -84,7 +83,9 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 def normalize(image: Tensor) -> Tensor:
     """Subtract the mean of ImageNet and divide by its deviation."""
-    mean, std = (torch.tensor(value, dtype=image.dtype)[:, None, None] for value in (MEAN, STD))
+    mean, std = (
+        torch.tensor(value, dtype=image.dtype)[:, None, None] for value in (ImageTransform.mean, ImageTransform.std)
+    )
     return (image - mean) / std
 
 
