@@ -193,8 +193,7 @@ def open_clouds(settings: CloudSettings, split: str) -> HDF5Clouds:
         return shapes(split, num_points=settings.num_points)
     num_points = None if split == "train" and settings.resample else settings.num_points
     max_bad = settings.max_bad if split == "train" else 0
-    options = {"variant": settings.variant, "num_points": num_points, "max_bad": max_bad}
-    clouds = open_split(settings.data, split, CLOUD_FORMATS, **options)
+    clouds = open_split(settings.data, split, CLOUD_FORMATS, settings.variant, num_points=num_points, max_bad=max_bad)
     stored = clouds.points.shape[1]
     if stored < settings.num_points:
         raise ValueError(f"num_points must be in [1, {stored}], the points stored per cloud, got {settings.num_points}")

@@ -12,17 +12,15 @@ import numpy as np
 
 from pointcoc.robustness.drawing import scipy_module
 
-Generator = np.random.Generator
 
-
-def defocus_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def defocus_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Spread every pixel over a disk of radius 0.3, ..., 1.5 whose rim is softened."""
     radius, softening = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[strength - 1]
     kernel = _disk(radius * unit(image), softening)
     return scipy_module("ndimage").convolve(image, kernel[:, :, None], mode="mirror")
 
 
-def glass_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def glass_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Blur, put a near pixel in place of every pixel once or twice, blur again: as through frosted glass.
 
     The code of the benchmark is written to exchange the two, but what it does is to copy one.
@@ -35,13 +33,13 @@ def glass_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return _gaussian(image, sigma * unit(image))
 
 
-def motion_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def motion_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Draw every pixel out in a direction within 45 degrees of the rows, by a deviation of 1, ..., 2.5 pixels."""
     length, sigma = ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))[strength - 1]
     return streak(image, length * unit(image), sigma * unit(image), draw.uniform(-math.pi / 4, math.pi / 4))
 
 
-def zoom_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def zoom_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Average the image with itself enlarged by 1.00, 1.01, ... up to 1.05, 1.10, 1.15, 1.20, 1.25."""
     zooms = 1 + 0.01 * np.arange(5 * strength + 1)
     return (image + sum(enlarge(image, zoom) for zoom in zooms)) / (len(zooms) + 1)
@@ -94,7 +92,7 @@ def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
     return scipy_module("ndimage").gaussian_filter(image, sigma, axes=(0, 1), mode="nearest")
 
 
-def _shuffled(image: np.ndarray, reach: int, draw: Generator) -> np.ndarray:
+def _shuffled(image: np.ndarray, reach: int, draw: np.random.Generator) -> np.ndarray:
     """Take for every pixel one from `reach` rows and columns before to `reach` - 1 after it."""
     height, width = image.shape[:2]
     down, right = draw.integers(-reach, reach, size=(2, height, width))

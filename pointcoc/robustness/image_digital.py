@@ -14,23 +14,21 @@ import numpy as np
 from pointcoc.checks import import_extra
 from pointcoc.robustness.drawing import scipy_module
 
-Generator = np.random.Generator
 
-
-def brightness(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def brightness(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Raise the brightness, the largest channel, by 0.05, ..., 0.3; hue and saturation stay."""
     value = image.max(2, keepdims=True)
     brighter = np.minimum(value + (0.05, 0.1, 0.15, 0.2, 0.3)[strength - 1], 1)
     return np.where(value > 0, image / np.where(value > 0, value, 1), 1) * brighter
 
 
-def contrast(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def contrast(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Draw all values towards the mean of their channel, to 0.75, ..., 0.15 of the distance."""
     mean = image.mean((0, 1), keepdims=True)
     return mean + (0.75, 0.5, 0.4, 0.3, 0.15)[strength - 1] * (image - mean)
 
 
-def elastic(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def elastic(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Bend the image: a random affine map and a smooth random movement of every pixel."""
     amount, smoothness, corner = (
         (0, 0, 0.08),
@@ -52,7 +50,7 @@ def elastic(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return np.stack(channels, axis=2)
 
 
-def pixelate(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def pixelate(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Shrink the sides to 0.95, ..., 0.65 and enlarge them again, both by averages over boxes."""
     factor = (0.95, 0.9, 0.85, 0.75, 0.65)[strength - 1]
     height, width = image.shape[:2]
@@ -61,13 +59,13 @@ def pixelate(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return _by_pillow(image, lambda picture: picture.resize(small, box).resize((width, height), box))
 
 
-def jpeg(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def jpeg(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Write and read the image as JPEG of quality 80, 65, 58, 50, 40."""
     quality = (80, 65, 58, 50, 40)[strength - 1]
     return _by_pillow(image, lambda picture: _written_and_read(picture, quality))
 
 
-def _affine(places: np.ndarray, side: int, most: float, draw: Generator) -> np.ndarray:
+def _affine(places: np.ndarray, side: int, most: float, draw: np.random.Generator) -> np.ndarray:
     """Map places (2, H, W) by the affine map that moves three corners of the central square by up to `most`."""
     middle = (np.array(places.shape[1:]) // 2)[:, None]
     third = side // 3

@@ -52,7 +52,7 @@ class Confusion(MulticlassConfusionMatrix):
         hits = self.counts.diagonal().double()
         return hits / (self.counts.sum(0) + self.counts.sum(1) - hits)
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:  # type: ignore[override]  # scores, not the matrix
         """Return `mean_iou`, `pixel_accuracy` and `class_accuracy`, 0 to 1.
 
         Classes that neither image nor prediction holds are left out of the mean IoU, classes that no image holds out of

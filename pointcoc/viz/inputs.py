@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pointcoc.checks import check_range
@@ -53,8 +54,6 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no image, or `size` is below 1.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     check_range("size", size, 1)
     try:
         with Image.open(_existing(path)) as file:

@@ -124,11 +124,12 @@ def overlay(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, opaci
     return picture
 
 
-def borders(numbers: Tensor) -> Tensor:
-    """Say which sites of a map (H, W) differ from the one below or to the right."""
-    edge = torch.zeros(numbers.shape, dtype=torch.bool)
-    edge[:-1] |= numbers[:-1] != numbers[1:]
-    edge[:, :-1] |= numbers[:, :-1] != numbers[:, 1:]
+def borders(numbers: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Say which sites of a map (H, W) differ from the one below or to the right, where both count: all, or a mask."""
+    counts = torch.ones_like(numbers, dtype=torch.bool) if counts is None else counts
+    edge = torch.zeros_like(counts)
+    edge[:-1] |= (numbers[:-1] != numbers[1:]) & counts[:-1] & counts[1:]
+    edge[:, :-1] |= (numbers[:, :-1] != numbers[:, 1:]) & counts[:, :-1] & counts[:, 1:]
     return edge
 
 
