@@ -101,7 +101,8 @@ def farthest_points(
 
 def _check_num(num: Tensor | int, segments: Segments) -> None:
     if isinstance(num, int) and segments.size is not None:
-        return check_range("num", num, 1, segments.size)
+        check_range("num", num, 1, segments.size)
+        return
     counts = segments.counts
     num = torch.full_like(counts, num) if isinstance(num, int) else num
     wrong = (num < 1) | (num > counts)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from pointcoc.robustness.drawing import scipy_module
+from scipy.spatial import ConvexHull
 
 BENCHMARK_POINTS = 1024
 OCCLUSION_DISTANCE, LIDAR_DISTANCE = 3.0, 5.0
@@ -101,7 +100,7 @@ def visible(cloud: np.ndarray, viewpoint: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(ray, axis=1, keepdims=True)
     flipped = ray * (2 * FLIP * distance.max() / distance - 1)
     # QJ moves points by a rounding error, which makes a hull of flat clouds too.
-    hull = scipy_module("spatial").ConvexHull(np.concatenate([flipped, np.zeros((1, 3))]), qhull_options="QJ")
+    hull = ConvexHull(np.concatenate([flipped, np.zeros((1, 3))]), qhull_options="QJ")
     return np.sort(hull.vertices[hull.vertices < len(cloud)])
 
 

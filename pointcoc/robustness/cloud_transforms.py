@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from pointcoc.robustness.drawing import scipy_module
+from scipy.interpolate import RBFInterpolator
 
 CONTROL_POINTS = 5
 RADIUS = 0.5  # of the radial functions: that of PyGeM, which the benchmark calls
@@ -80,5 +79,4 @@ def _radial(cloud: np.ndarray, strength: int, draw: np.random.Generator, kernel:
     around, down = draw.uniform(-math.pi, math.pi, (2, len(control)))
     direction = np.stack([np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), np.cos(down)], axis=1)
     movements = (0.025, 0.05, 0.075, 0.1, 0.125)[strength - 1] * direction
-    interpolate = scipy_module("interpolate").RBFInterpolator
-    return interpolate(control, movements, kernel=kernel, epsilon=1 / RADIUS, degree=1)(cloud)
+    return RBFInterpolator(control, movements, kernel=kernel, epsilon=1 / RADIUS, degree=1)(cloud)

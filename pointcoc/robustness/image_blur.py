@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from pointcoc.robustness.drawing import scipy_module
+from scipy import ndimage
 
 
 def defocus_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Spread every pixel over a disk of radius 0.3, ..., 1.5 whose rim is softened."""
     radius, softening = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[strength - 1]
     kernel = _disk(radius * unit(image), softening)
-    return scipy_module("ndimage").convolve(image, kernel[:, :, None], mode="mirror")
+    return ndimage.convolve(image, kernel[:, :, None], mode="mirror")
 
 
 def glass_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -61,9 +60,8 @@ def streak(image: np.ndarray, length: float, sigma: float, angle: float) -> np.n
     """
     steps = np.arange(2 * math.ceil(length) + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    shift = scipy_module("ndimage").shift
     moved = (
-        weight * shift(image, (step * math.sin(angle), step * math.cos(angle), 0), order=1, mode="nearest")
+        weight * ndimage.shift(image, (step * math.sin(angle), step * math.cos(angle), 0), order=1, mode="nearest")
         for step, weight in zip(steps, weights, strict=True)
     )
     return sum(moved) / weights.sum()
@@ -79,17 +77,17 @@ def enlarge(image: np.ndarray, zoom: float) -> np.ndarray:
     scale = np.array([1 / zoom, 1 / zoom, 1])
     middle = (np.array(image.shape) - 1) / 2
     offset = middle - scale * middle
-    return scipy_module("ndimage").affine_transform(image, scale, offset, order=1, mode="nearest")
+    return ndimage.affine_transform(image, scale, offset, order=1, mode="nearest")
 
 
 def _disk(radius: float, softening: float) -> np.ndarray:
     steps = np.arange(-math.ceil(radius) - 1, math.ceil(radius) + 2)
     disk = (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(float)
-    return scipy_module("ndimage").gaussian_filter(disk / disk.sum(), softening, radius=1, mode="constant")
+    return ndimage.gaussian_filter(disk / disk.sum(), softening, radius=1, mode="constant")
 
 
 def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
-    return scipy_module("ndimage").gaussian_filter(image, sigma, axes=(0, 1), mode="nearest")
+    return ndimage.gaussian_filter(image, sigma, axes=(0, 1), mode="nearest")
 
 
 def _shuffled(image: np.ndarray, reach: int, draw: np.random.Generator) -> np.ndarray:

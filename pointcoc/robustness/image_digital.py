@@ -10,9 +10,8 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-
-from pointcoc.checks import import_extra
-from pointcoc.robustness.drawing import scipy_module
+from PIL import Image
+from scipy import ndimage
 
 
 def brightness(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -37,7 +36,6 @@ def elastic(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.n
         (0.1, 0.04, 0.05),
         (0.1, 0.03, 0.03),
     )[strength - 1]
-    ndimage = scipy_module("ndimage")
     side, (height, width) = min(image.shape[:2]), image.shape[:2]
     places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(float)
     movement = draw.uniform(-1, 1, places.shape) * amount * side
@@ -55,7 +53,7 @@ def pixelate(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.
     factor = (0.95, 0.9, 0.85, 0.75, 0.65)[strength - 1]
     height, width = image.shape[:2]
     small = (max(1, int(width * factor)), max(1, int(height * factor)))
-    box = _pillow().Resampling.BOX
+    box = Image.Resampling.BOX
     return _by_pillow(image, lambda picture: picture.resize(small, box).resize((width, height), box))
 
 
@@ -79,16 +77,12 @@ def _affine(places: np.ndarray, side: int, most: float, draw: np.random.Generato
 def _written_and_read(picture: Any, quality: int) -> Any:
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality)
-    return _pillow().open(file)
+    return Image.open(file)
 
 
 def _by_pillow(image: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
     """Change an image as 8-bit picture: of three channels in color, else channel by channel."""
     bytes_ = np.round(image * 255).astype(np.uint8)
     parts = [bytes_] if image.shape[2] == 3 else list(np.moveaxis(bytes_, 2, 0))
-    changed = [np.asarray(change(_pillow().fromarray(part))) / 255 for part in parts]
+    changed = [np.asarray(change(Image.fromarray(part))) / 255 for part in parts]
     return changed[0] if image.shape[2] == 3 else np.stack(changed, axis=2)
-
-
-def _pillow() -> Any:
-    return import_extra("PIL.Image", needs="corruptions need")
