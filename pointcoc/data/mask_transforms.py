@@ -1,7 +1,5 @@
 """What segmentation does to an image and its mask together: resize, crop, mirror, normalize."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

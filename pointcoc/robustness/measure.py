@@ -1,7 +1,5 @@
 """Error rates under corruptions, and accuracy against the share of points removed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Letters: N points, A anchors, K neighbors of an anchor, L lonely points (in no neighborhood), C channels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
