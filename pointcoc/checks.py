@@ -1,7 +1,5 @@
 """Checks of arguments, and importing the packages of extras."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -24,6 +24,7 @@ INK_THRESHOLD = 0.25
 """Pixels brighter than this, in [0, 1], are ink."""
 
 TEST_FRACTION = 0.2
+CLASSES = tuple("0123456789")
 
 
 class DigitImages(Dataset):
@@ -39,7 +40,7 @@ class DigitImages(Dataset):
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Tensor], Any] | None = None) -> None:
         self.images = images
         self.labels = labels
-        self.classes = _class_names()
+        self.classes = CLASSES
         self.transform = transform
 
     def __len__(self) -> int:
@@ -68,7 +69,7 @@ class DigitInk(Dataset):
     def __init__(self, points: PointSet, labels: Tensor, transform: Callable[[Data], Data] | None = None) -> None:
         self.points = points
         self.labels = labels
-        self.classes = _class_names()
+        self.classes = CLASSES
         self.transform = transform
         self._bounds = points.ptr.tolist()
 
@@ -158,7 +159,3 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
 
 def _normalize(brightness: Tensor) -> Tensor:
     return (brightness - DIGITS_MEAN) / DIGITS_STD
-
-
-def _class_names() -> tuple[str, ...]:
-    return tuple(str(digit) for digit in range(10))

@@ -36,7 +36,7 @@ def image_folder(path: str | Path, split: str = "train", transform: Callable[[An
     datasets = import_extra("torchvision.datasets")
     endings = datasets.folder.IMG_EXTENSIONS
     try:
-        dataset = datasets.ImageFolder(folder, transform=transform or _to_tensor())
+        dataset = datasets.ImageFolder(folder, transform=transform or import_extra("torchvision.transforms").ToTensor())
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"every class folder of {folder} must hold images ({', '.join(endings)}); "
@@ -89,8 +89,3 @@ def _listing(names: set[str], most: int = 5) -> str:
     """List names for a message, the first few of many."""
     shown = ", ".join(sorted(names)[:most]) or "none"
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
-def _to_tensor() -> Callable[[Any], Any]:
-    """Return the transform from a PIL image to floats in [0, 1], shape (C, H, W)."""
-    return import_extra("torchvision.transforms").ToTensor()

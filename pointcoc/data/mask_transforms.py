@@ -1,7 +1,5 @@
 """What segmentation does to an image and its mask together: resize, crop, mirror, normalize."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,7 +43,8 @@ class RandomMask:
         self.crop = crop
         self.short_side = short_side
         self.scales = scales
-        self.jitter = _jitter() if jitter else None
+        color = {"brightness": 0.125, "contrast": 0.5, "saturation": 0.5, "hue": 0.07}
+        self.jitter = import_extra("torchvision.transforms").ColorJitter(**color) if jitter else None
 
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return image (3, crop, crop) and mask (crop, crop)."""
@@ -101,8 +100,3 @@ def _span(length: int, crop: int) -> slice:
 def _largest_share(mask: Tensor) -> float:
     counts = torch.bincount(mask[mask != IGNORE])
     return float(counts.max() / counts.sum()) if counts.numel() else 0.0
-
-
-def _jitter() -> Callable[[Tensor], Tensor]:
-    transforms = import_extra("torchvision.transforms")
-    return transforms.ColorJitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.07)

@@ -103,7 +103,7 @@ def solid_clouds(name: str, num_clouds: int, num_points: int, rng: np.random.Gen
     corners = solid.profile(lambda low, high: rng.uniform(low, high, num_clouds))
     vertices, faces = turned(corners, solid.sides, num_clouds)
     stretch = rng.uniform(0.8, 1.25, (num_clouds, 1, 3))  # before sampling, so that points stay uniform on the surface
-    points = sample_surface(to_unit_ball(vertices * stretch), faces, num_points, rng)
+    points, _ = sample_faces(to_unit_ball(vertices * stretch), faces, num_points, rng)
     return add_noise(_place(points, rng), rng)
 
 
@@ -135,7 +135,9 @@ def revolve(profile: np.ndarray, sides: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, triangles.reshape(-1, 3)
 
 
-def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator) -> np.ndarray:
+def sample_faces(
+    vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw points on triangle meshes, uniform by area.
 
     Args:
@@ -145,21 +147,7 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng
         rng: source of all randomness.
 
     Returns:
-        Points of shape (n, P, 3).
-    """
-    return sample_faces(vertices, faces, num_points, rng)[0]
-
-
-def sample_faces(
-    vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points as `sample_surface` does; returns them and the triangle that each lies on, (n, P, 3) and (n, P).
-
-    Args:
-        vertices: shape (n, V, 3).
-        faces: rows of the corners of each triangle, shape (F, 3).
-        num_points: number of points P per mesh.
-        rng: source of all randomness.
+        Points of shape (n, P, 3), and the triangle that each lies on, (n, P).
     """
     corners = vertices[:, faces]
     first, second = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]

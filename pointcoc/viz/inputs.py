@@ -16,6 +16,7 @@ from pointcoc.viz.cloud_files import CLOUD_READERS
 from pointcoc.viz.trace import Trace, trace
 
 IMAGE_SIZE, NUM_POINTS = 224, 2048
+ENDINGS = ", ".join(CLOUD_READERS)
 
 
 def is_cloud_file(path: str | Path) -> bool:
@@ -60,7 +61,7 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(
-            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({_endings()})"
+            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({ENDINGS})"
         ) from error
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -85,7 +86,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     check_range("num_points", num_points, 1)
     reader = CLOUD_READERS.get(Path(path).suffix.lower())
     if reader is None:
-        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {_endings()}")
+        raise ValueError(f"{path} is no cloud by its name; a cloud ends with {ENDINGS}")
     try:
         table = np.asarray(reader(_existing(path)))
     except FileNotFoundError:
@@ -135,10 +136,6 @@ def _existing(path: str | Path) -> Path:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file")
     return Path(path)
-
-
-def _endings() -> str:
-    return ", ".join(CLOUD_READERS)
 
 
 def _checked(table: np.ndarray, path: str | Path) -> np.ndarray:
