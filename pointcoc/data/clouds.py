@@ -5,6 +5,8 @@ classes, one a line, class 0 first) and the HDF5 files, each with the datasets `
 (N,).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 

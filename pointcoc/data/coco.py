@@ -1,5 +1,7 @@
 """COCO annotations: images with boxes, classes and masks of their objects."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import json

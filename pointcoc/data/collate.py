@@ -1,5 +1,7 @@
 """Joins items of a data set of sets into one `PointSet`, for a plain torch `DataLoader`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,7 @@
 """Handwritten digits of scikit-learn, as images or as the set of their inked pixels; nothing is downloaded."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The data sets that recipes and commands open: each is a file of its own and a row here, and nothing else."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

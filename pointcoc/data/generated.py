@@ -1,5 +1,7 @@
 """Data sets that the package writes itself: folders that appear complete or not at all, HDF5 files and their lists."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """Image folders in the ImageNet layout: `train/` and `val/`, one folder per class."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

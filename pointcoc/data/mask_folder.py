@@ -1,5 +1,7 @@
 """Folders of images with a mask of classes each: `images/SPLIT/*` and `annotations/SPLIT/*.png`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection
 from pathlib import Path
 

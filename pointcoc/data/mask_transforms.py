@@ -1,5 +1,7 @@
 """What segmentation does to an image and its mask together: resize, crop, mirror, normalize."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -5,6 +5,8 @@ A folder holds `all_object_categories.txt` (name and key of each category, one a
 `test` (names of HDF5 files, one a line), and the files, each with `data` (N, P, 3), `label` (N, 1) and `pid` (N, P).
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath

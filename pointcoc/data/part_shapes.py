@@ -1,5 +1,7 @@
 """Six categories of random objects with named parts in the layout of ShapeNetPart; nothing is downloaded."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from functools import partial

@@ -6,6 +6,8 @@ an axis and moved to its place. The proportions of every object are its own.
 Shapes: n objects, V vertices, F triangles, P points.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """ShapeNetPart as text, a file an object, brought into the HDF5 layout that `HDF5Parts` reads."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """timm's RandAugment beside current Pillow."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeVar
 

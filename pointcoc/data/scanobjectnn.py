@@ -1,5 +1,7 @@
 """ScanObjectNN: real objects cut out of indoor scans, in the HDF5 files of its authors and the three usual variants."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -4,6 +4,8 @@ A file of Annotations holds one object, a row `x y z r g b` a point: meters, col
 one array `Area_N/ROOM.npy` with rows `x y z r g b class`, which is what the cache of this module holds.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Ten classes of random solids in the ModelNet40 HDF5 layout; generated in seconds, nothing is downloaded."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

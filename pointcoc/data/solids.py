@@ -7,6 +7,8 @@ profiles, one function that turns them and one that samples triangles.
 Shapes: n solids, K corners of the profile, V vertices, F triangles, P points.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """Images from tar shards (WebDataset) and Hugging Face datasets, by timm's readers. Needs the extra `sources`."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice

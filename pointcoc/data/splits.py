@@ -1,5 +1,7 @@
 """Splits a training set into the part that trains and the part that chooses the epoch."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

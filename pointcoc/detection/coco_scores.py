@@ -1,5 +1,7 @@
 """Average precision of boxes and masks, as COCO measures it."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 from collections.abc import Iterable, Mapping

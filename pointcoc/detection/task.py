@@ -1,5 +1,7 @@
 """What `pointcoc.train.fit` learns of Mask R-CNN: torchvision's losses, and the average precision of COCO."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

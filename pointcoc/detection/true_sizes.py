@@ -1,5 +1,7 @@
 """Parts of Mask R-CNN that know the true size of each image, so that the padding of a batch takes part in nothing."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 

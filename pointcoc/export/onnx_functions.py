@@ -1,5 +1,7 @@
 """ONNX forms of torch functions that torch's own exporter does not translate as this library calls them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

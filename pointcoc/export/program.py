@@ -1,5 +1,7 @@
 """Tracing a network as one graph, and writing it as torch.export or ONNX file."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import operator

@@ -1,5 +1,7 @@
 """Centers: which points of a region each proposal of a center averages."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

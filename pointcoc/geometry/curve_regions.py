@@ -1,5 +1,7 @@
 """Regions along a Hilbert curve: runs of about equally many points, for sets too large or too uneven for cells."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -1,5 +1,7 @@
 """Cells of a grid over a set, and numbers of cells along space-filling curves."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

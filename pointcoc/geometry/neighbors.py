@@ -1,5 +1,7 @@
 """Neighborhoods: for each anchor the points it gathers, on lattices by windows and elsewhere by distance."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterable
 

@@ -1,5 +1,7 @@
 """Plans: what a network derives from positions alone, computed once per batch and shared by the blocks of a stage."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Sequence

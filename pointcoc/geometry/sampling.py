@@ -1,5 +1,7 @@
 """Sampling: the canonical order of a set, farthest points, and one point a voxel."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -1,5 +1,7 @@
 """Arithmetic on sizes, which may be symbols while a graph is exported, and the numbers of sites of a lattice."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

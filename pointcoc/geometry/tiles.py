@@ -1,5 +1,7 @@
 """Tiles: the regions of a complete lattice that are all alike, whatever the number of sets; for the inference form."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

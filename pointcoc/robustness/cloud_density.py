@@ -4,6 +4,8 @@ Numbers of points are those of the benchmark (arXiv 2201.12296, data/generate_c.
 1,024 points, in proportion to N.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

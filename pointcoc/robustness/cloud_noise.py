@@ -3,6 +3,8 @@
 Strengths are those of the benchmark (arXiv 2201.12296, data/generate_c.py of its repository).
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 

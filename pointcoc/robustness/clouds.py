@@ -1,5 +1,7 @@
 """The fifteen corruptions of ModelNet40-C for point clouds, by name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

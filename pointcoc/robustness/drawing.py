@@ -1,5 +1,7 @@
 """Random numbers of a corruption, and which corruptions there are."""
 
+from __future__ import annotations
+
 import zlib
 
 import numpy as np

@@ -4,6 +4,8 @@ Strengths are those of the benchmark (Hendrycks and Dietterich, ICLR 2019; creat
 whose images have 32 pixels: lengths are in 32nds of the shorter side.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

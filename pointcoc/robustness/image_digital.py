@@ -3,6 +3,8 @@
 Strengths are those of the benchmark (Hendrycks and Dietterich, ICLR 2019; create_c/make_cifar_c.py of its repository).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any

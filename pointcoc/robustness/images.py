@@ -1,5 +1,7 @@
 """The fifteen corruptions of CIFAR-10-C for small images, by name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The data that a network is measured on: a folder, or what ships with the package where the network fits it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Error rates under corruptions, and accuracy against the share of points removed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

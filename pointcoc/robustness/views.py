@@ -1,5 +1,7 @@
 """A data set as a robustness measurement reads it: clean, corrupted, or with a share of its points removed."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial

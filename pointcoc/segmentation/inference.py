@@ -1,5 +1,7 @@
 """From an image to the class of each pixel: whole, or window by window where an image is too large."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

@@ -1,5 +1,7 @@
 """What a segmentation is worth: mean intersection over union, accuracy of pixels and of classes."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix

@@ -3,6 +3,8 @@
 Letters: N points, A anchors, K neighbors of an anchor, L lonely points (in no neighborhood), C channels.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

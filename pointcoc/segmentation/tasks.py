@@ -1,5 +1,7 @@
 """What `pointcoc.train.fit` learns where every pixel or every point has a class. Needs the extra `train`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What a run learns: the loss of a part of an update, the scores, and which of them chooses the best epoch."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self

@@ -1,5 +1,7 @@
 """Cluster maps over training: saved each epoch, joined into a GIF or MP4 afterwards."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from fractions import Fraction

@@ -1,5 +1,7 @@
 """Colors of clusters: by the position of their centers, and told apart by color-blind readers too."""
 
+from __future__ import annotations
+
 import functools
 import math
 

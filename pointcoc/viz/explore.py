@@ -1,5 +1,7 @@
 """One HTML file to explore clusters in: inputs, stages, blocks and heads, with all data inside."""
 
+from __future__ import annotations
+
 import base64
 import io
 import json

@@ -1,5 +1,7 @@
 """The comparison of the paper's Figure 4: what networks of three families look at in one image."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping, Sequence
 

@@ -1,5 +1,7 @@
 """Figures of traced inputs: grids over stages, blocks and heads, a cluster traced to its pixels, cluster sizes."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Read images and clouds from files, as people see them and as a network takes them."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

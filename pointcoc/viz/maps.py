@@ -1,5 +1,7 @@
 """Maps of one input as numbers: a color, a similarity or a cluster for every point, laid out as the input is."""
 
+from __future__ import annotations
+
 import torch
 from matplotlib import colormaps
 from torch import Tensor

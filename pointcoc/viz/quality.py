@@ -1,5 +1,7 @@
 """How well segments follow objects: the usual measures of superpixels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

@@ -1,5 +1,7 @@
 """Trace the points of each stage back to the points of the input they stand for."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import dataclass
 from typing import Any
