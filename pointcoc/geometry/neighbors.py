@@ -12,7 +12,6 @@ from pointcoc.checks import check_range
 from pointcoc.extensions import extension, why_not
 from pointcoc.geometry.grid_search import knn_grid
 from pointcoc.geometry.segments import Segments
-from pointcoc.geometry.sizes import ravel, unravel
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 BACKENDS = ("auto", "torch", "torch_cluster")
@@ -137,12 +136,20 @@ class _Lattices:
 
     def key(self, sites: Tensor, batch: Tensor) -> Tensor:
         """Number of each site (..., D) of the set `batch` (...)."""
-        return ravel(sites, self.sizes[batch]) + self.start[batch]
+        sizes = self.sizes[batch]
+        key = sites[..., 0]
+        for axis in range(1, sites.shape[-1]):
+            key = key * sizes[..., axis] + sites[..., axis]
+        return key + self.start[batch]
 
     def site(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """Site (N, D) and set (N,) of each number (N,)."""
         batch = torch.searchsorted(self.start, key, right=True) - 1
-        return unravel(key - self.start[batch], self.sizes[batch]), batch
+        sizes, rest, axes = self.sizes[batch], key - self.start[batch], []
+        for axis in reversed(range(self.sizes.shape[1])):
+            axes.append(rest % sizes[:, axis])
+            rest = rest // sizes[:, axis]
+        return torch.stack(axes[::-1], dim=1), batch
 
 
 def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> Tensor:

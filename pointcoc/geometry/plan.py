@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode as get_mode
 
 from pointcoc.geometry.curve_regions import curve_regions
-from pointcoc.geometry.movable import Movable
 from pointcoc.geometry.neighbors import knn_segments, lattice_reduce
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
 from pointcoc.geometry.sampling import canonical_order, farthest_points, voxel_points
@@ -43,7 +43,7 @@ class StageGeometry:
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas(Movable):
+class Canvas:
     """One map for complete lattices of different sizes: each lies at its first corner, the rest is empty.
 
     Args:
@@ -56,9 +56,13 @@ class Canvas(Movable):
     row: Tensor
     anchor_row: Tensor
 
+    def to(self, device: torch.device | str) -> Canvas:
+        """Move to a device."""
+        return Canvas(self.grid, self.row.to(device), self.anchor_row.to(device))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reduction(Movable):
+class Reduction:
     """Positions of one step of a reducer: the points before, and the anchors that take their place.
 
     Args:
@@ -81,6 +85,18 @@ class Reduction(Movable):
     canvas: Canvas | None = None
     source_sets: Segments | None = None
 
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        return replace(
+            self,
+            anchors=self.anchors.to(device),
+            sets=self.sets.to(device),
+            neighbors=None if self.neighbors is None else self.neighbors.to(device),
+            offsets=None if self.offsets is None else self.offsets.to(device),
+            canvas=None if self.canvas is None else self.canvas.to(device),
+            source_sets=None if self.source_sets is None else self.source_sets.to(device),
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StagePlan(Reduction):
@@ -99,9 +115,14 @@ class StagePlan(Reduction):
         """All steps of the reducer, first to last."""
         return (*self.before, self)
 
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        before = tuple(step.to(device) for step in self.before)
+        return replace(super().to(device), regions=self.regions.to(device), before=before)
+
 
 @dataclass(frozen=True, eq=False)
-class NetworkPlan(Movable):
+class NetworkPlan:
     """Positions of all stages.
 
     Args:
@@ -126,6 +147,11 @@ class NetworkPlan(Movable):
             given = f"{points.num_points} sites of lattices of {'no' if points.grid is None else 'several'} sizes"
         if (planned != given) or (self.order is not None and first.sets.num != points.num_sets):
             raise ValueError(f"plan was made for other points: for {planned} in {first.sets.num} sets, got {given}")
+
+    def to(self, device: torch.device | str) -> NetworkPlan:
+        """Move to a device, for plans made in the workers of a data loader."""
+        order = None if self.order is None else self.order.to(device)
+        return NetworkPlan(order, tuple(stage.to(device) for stage in self.stages))
 
 
 def make_plan(points: PointSet, stages: Sequence[StageGeometry], backend: str = "auto") -> NetworkPlan:

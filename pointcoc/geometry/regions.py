@@ -16,16 +16,15 @@ from pointcoc.geometry.centers import (
     fps_members,
     lattice_members,
 )
-from pointcoc.geometry.movable import Movable
 from pointcoc.geometry.segments import Segments, segment_extreme, spread
-from pointcoc.geometry.sizes import ceil_div, ravel, surely, unravel
+from pointcoc.geometry.sizes import ceil_div, surely
 from pointcoc.pointset import PointSet, counts_to_ptr
 
 # R regions, n points in each, m proposals of centers per region, N points of all sets.
 
 
 @dataclass(frozen=True, eq=False)
-class IndexOrder(Movable):
+class IndexOrder:
     """Enter and leave region order by an index: `order` (N,) lists the rows in region order."""
 
     order: Tensor
@@ -39,9 +38,13 @@ class IndexOrder(Movable):
         """Put rows back into the order of the set."""
         return x.index_select(0, self.inverse)
 
+    def to(self, device: torch.device | str) -> IndexOrder:
+        """Move to a device."""
+        return IndexOrder(self.order.to(device), self.inverse.to(device))
+
 
 @dataclass(frozen=True)
-class TileOrder(Movable):
+class TileOrder:
     """Enter and leave region order on complete lattices by a reshape: `counts` equal tiles per axis of `grid`."""
 
     grid: tuple[int, ...]
@@ -61,12 +64,16 @@ class TileOrder(Movable):
         axes = [axis for i in range(num_axes) for axis in (1 + i, 1 + num_axes + i)]
         return x.view(-1, *self.counts, *tiles, x.shape[-1]).permute(0, *axes, -1).reshape(x.shape)
 
+    def to(self, device: torch.device | str) -> TileOrder:
+        """Return self: nothing lies on a device."""
+        return self
+
 
 Order = IndexOrder | TileOrder | None
 
 
 @dataclass(frozen=True, eq=False)
-class UniformRegions(Movable):
+class UniformRegions:
     """Regions with equally many points.
 
     Args:
@@ -99,9 +106,14 @@ class UniformRegions(Movable):
             self.segments, region * size + row, region * self.num_centers + center, self.num_centers, self.order
         )
 
+    def to(self, device: torch.device | str) -> UniformRegions:
+        """Move to a device."""
+        order = None if self.order is None else self.order.to(device)
+        return UniformRegions(self.segments.to(device), self.members.to(device), order, self.all_exist)
+
 
 @dataclass(frozen=True, eq=False)
-class RaggedRegions(Movable):
+class RaggedRegions:
     """Regions of any number of points, as lists.
 
     Args:
@@ -136,9 +148,19 @@ class RaggedRegions(Movable):
         padded = Segments.equal(segments.num, longest, members.device)
         return UniformRegions(padded, members), segments.index * longest + column
 
+    def to(self, device: torch.device | str) -> RaggedRegions:
+        """Move to a device."""
+        return RaggedRegions(
+            self.segments.to(device),
+            self.member_point.to(device),
+            self.member_center.to(device),
+            self.num_centers,
+            None if self.order is None else self.order.to(device),
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class PaddedRegions(Movable):
+class PaddedRegions:
     """Regions of nearly equally many points: what `RaggedRegions` says, with the padded table made beforehand.
 
     Args:
@@ -167,6 +189,11 @@ class PaddedRegions(Movable):
         region, center, column = self.padded.members.nonzero(as_tuple=True)
         point = self.segments.ptr[region] + column
         return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
+
+    def to(self, device: torch.device | str) -> PaddedRegions:
+        """Move to a device."""
+        order = None if self.order is None else self.order.to(device)
+        return PaddedRegions(self.segments.to(device), self.padded.to(device), self.row.to(device), order)
 
 
 Regions = UniformRegions | PaddedRegions | RaggedRegions
@@ -325,8 +352,8 @@ class _Cells:
         size, cells, site = spread(sizes, sets), spread(cells, sets), points.pos.long()
         cell = site * cells // size if window is None else site // window
         start, edge = _cell_bounds(cell, cells, size, window)
-        self.region = ravel(cell, cells) + spread(ptr[:-1], sets)
-        self.column = ravel(site - start, edge)
+        self.region = _ravel(cell, cells) + spread(ptr[:-1], sets)
+        self.column = _ravel(site - start, edge)
         self.place = spread(points.ptr[:-1], sets) + _sites_before(start, edge, size) + self.column
 
 
@@ -334,7 +361,7 @@ def _cell_edges(of_set: Segments, cells: Tensor, sizes: Tensor, window: int | No
     """Sites per axis of all cells, (R, D); segment b holds the cells of set b."""
     number = torch.arange(of_set.index.shape[0], device=cells.device) - spread(of_set.ptr[:-1], of_set)
     cells, sizes = spread(cells, of_set), spread(sizes, of_set)
-    return _cell_bounds(unravel(number, cells), cells, sizes, window)[1]
+    return _cell_bounds(_unravel(number, cells), cells, sizes, window)[1]
 
 
 def _cell_bounds(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
@@ -379,16 +406,33 @@ def _cell_start(cell: Tensor, cells: Tensor, sizes: Tensor, window: int | None) 
 def _cell_members(edge: Tensor, longest: int, centers: int) -> Tensor:
     """Whether a site of a cell, in row order and padded to the longest cell, belongs to a sub-cell, (R, m, longest)."""
     column = torch.arange(longest, device=edge.device)
-    site = unravel(column.expand(edge.shape[0], -1), edge[:, None])
+    site = _unravel(column.expand(edge.shape[0], -1), edge[:, None])
     inside = column < edge.prod(1)[:, None]
     members = lattice_members(site, edge[:, None], centers) & inside[..., None] & distinct_cells(edge, centers)[:, None]
     return members.mT
 
 
+def _unravel(number: Tensor, sizes: Tensor) -> Tensor:
+    """Site of a number in row order: (...) and sizes (..., D) to (..., D)."""
+    axes = []
+    for size in reversed(sizes.unbind(-1)):
+        axes.append(number % size)
+        number = number // size
+    return torch.stack(axes[::-1], dim=-1)
+
+
+def _ravel(site: Tensor, sizes: Tensor) -> Tensor:
+    """Number of a site in row order: (..., D) to (...)."""
+    number = site[..., 0]
+    for axis in range(1, site.shape[-1]):
+        number = number * sizes[..., axis] + site[..., axis]
+    return number
+
+
 def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, IndexOrder]:
     """Sort points by set and cell (stable); only cells with points become regions."""
     batch = points.batch
-    key = ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
+    key = _ravel(cell, cells[batch]) + counts_to_ptr(cells.prod(1))[batch]
     order = torch.argsort(key, stable=True)
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
     inverse = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
-from pointcoc.geometry.movable import Movable
 from pointcoc.pointset import PointSet
 
 
 @dataclass(frozen=True, eq=False)
-class Segments(Movable):
+class Segments:
     """Consecutive rows: segment s owns rows ``ptr[s]`` to ``ptr[s + 1]``.
 
     Args:
@@ -59,6 +58,10 @@ class Segments(Movable):
     def counts(self) -> Tensor:
         """Rows of each segment, shape (S,)."""
         return self.ptr.diff()
+
+    def to(self, device: torch.device | str) -> Segments:
+        """Move to a device."""
+        return Segments(self.ptr.to(device), self.index.to(device), self.size)
 
 
 def segment_sum(values: Tensor, segments: Segments) -> Tensor:

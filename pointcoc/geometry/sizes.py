@@ -1,9 +1,6 @@
-"""Arithmetic on sizes, which may be symbols while a graph is exported, and the numbers of sites of a lattice."""
+"""Arithmetic on sizes that may be symbols while a graph is exported."""
 
 from __future__ import annotations
-
-import torch
-from torch import Tensor
 
 
 def ceil_div(number: int, divisor: int) -> int:
@@ -20,20 +17,3 @@ def surely(condition: bool) -> bool:
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     return statically_known_true(condition)
-
-
-def ravel(site: Tensor, sizes: Tensor) -> Tensor:
-    """Number sites in row order: sites (..., D) of lattices of `sizes` (..., D) to numbers (...)."""
-    number = site[..., 0]
-    for axis in range(1, site.shape[-1]):
-        number = number * sizes[..., axis] + site[..., axis]
-    return number
-
-
-def unravel(number: Tensor, sizes: Tensor) -> Tensor:
-    """Find the sites of numbers in row order: numbers (...) and `sizes` (..., D) to sites (..., D)."""
-    axes = []
-    for size in reversed(sizes.unbind(-1)):
-        axes.append(number % size)
-        number = number // size
-    return torch.stack(axes[::-1], dim=-1)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pointcoc.geometry import Segments
 from pointcoc.geometry.neighbors import knn_segments
-from pointcoc.geometry.sizes import ravel
 from pointcoc.models.clusters import StageClusters
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet
@@ -119,9 +118,17 @@ def _lattice_rows(net: ContextClusterNet, points: PointSet, stages: list[PointSe
         site = site // stride
         assert anchors.sizes is not None
         shape = anchors.sizes.amax(0)
-        known, order = (anchors.batch * shape.prod() + ravel(anchors.pos.long(), shape)).sort()
-        rows.append(order[torch.searchsorted(known, points.batch * shape.prod() + ravel(site, shape))])
+        known, order = _keys(anchors.batch, anchors.pos.long(), shape).sort()
+        rows.append(order[torch.searchsorted(known, _keys(points.batch, site, shape))])
     return rows
+
+
+def _keys(batch: Tensor, site: Tensor, shape: Tensor) -> Tensor:
+    """One number for each site of each set."""
+    key = batch
+    for axis in range(site.shape[1]):
+        key = key * shape[axis] + site[:, axis]
+    return key
 
 
 def _local(rows: list[Tensor], points: PointSet, stages: list[StageClusters], b: int) -> list[Tensor]:
