@@ -40,8 +40,10 @@ from torch_geometric.data import Data
 from torchvision import transforms
 
 from pointcoc import ContextClusterNet
-from pointcoc.data import HubImages, ShardImages, collate_sets, digits, image_folder, keep_posterize_bits
+from pointcoc.checks import check_choice
+from pointcoc.data import collate_sets, digits, keep_posterize_bits
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
+from pointcoc.data.formats import IMAGE_FORMATS
 from pointcoc.models import ImageTransform
 from pointcoc.train import (
     Loaders,
@@ -59,6 +61,7 @@ from pointcoc.train import (
 from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
+KEYS = ("image_key", "label_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +71,9 @@ class ImageSettings(RecipeSettings):
     data: str | None = None
     """Folder with train/ and val/ (or test/), one folder per class in each; folder of tar shards for --source wds;
     folder or hub name of a Hugging Face dataset for --source hfds. Without it digits are used."""
-    source: Literal["folder", "wds", "hfds"] = "folder"
-    """What --data is: class folders, tar shards (WebDataset), a Hugging Face dataset; the last two need the extra
-    `sources`."""
+    source: str = "folder"
+    """What --data is: folder for class folders, wds for tar shards (WebDataset), hfds for a Hugging Face dataset; the
+    last two need the extra `sources`."""
     train_split: str = "train"
     """Split to train on, of wds and hfds; of wds a name in _info.json, or train-{0000..0063}.tar|NUMBER_OF_IMAGES."""
     val_split: str = ""
@@ -106,6 +109,7 @@ class ImageSettings(RecipeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("source", self.source, tuple(IMAGE_FORMATS))
         if self.data is None:
             self._check_digits()
         elif self.form != "image":
@@ -126,13 +130,13 @@ class ImageSettings(RecipeSettings):
             raise ValueError(f"source {self.source!r} needs --data")
 
     def _check_source(self) -> None:
-        names = ("train_split", "val_split", "test_split", "image_key", "label_key")
-        given = _changed(self, names)
-        if self.source == "folder" and given:
+        source = IMAGE_FORMATS[self.source]
+        given = _changed(self, ("train_split", "val_split", "test_split", *KEYS))
+        if source.splits and given:
             raise ValueError(f"{given[0]} has no effect on class folders: leave it out, or give --source wds or hfds")
-        if (self.source == "wds") != (self.num_classes > 0):
+        if source.is_stream != (self.num_classes > 0):
             raise ValueError(f"num_classes must be given for tar shards and for nothing else, got {self.num_classes}")
-        if self.val_fraction > 0 and (self.val_split or self.source == "wds"):
+        if self.val_fraction > 0 and (self.val_split or source.is_stream):
             raise ValueError(
                 f"val_fraction must be 0 for tar shards, and where val_split chooses the epoch, got {self.val_fraction}"
             )
@@ -235,7 +239,7 @@ def image_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
     """Return the loaders, the number of classes, and the channels of an image."""
     if settings.data is None:
         return digit_loaders(settings)
-    return {"folder": folder_loaders, "wds": shard_loaders, "hfds": hub_loaders}[settings.source](settings)
+    return (stream_loaders if IMAGE_FORMATS[settings.source].is_stream else folder_loaders)(settings)
 
 
 def test_images(settings: ImageSettings) -> tuple[DataLoader, int, int]:
@@ -243,12 +247,9 @@ def test_images(settings: ImageSettings) -> tuple[DataLoader, int, int]:
     if settings.data is None:
         collate_fn = collate_sets if settings.form == "ink" else None
         return make_test_loader(digits("test", settings.form, settings.size), settings, collate_fn=collate_fn), 10, 1
-    if settings.source == "wds":
-        return make_stream_loader(open_shards(settings, settings.test_split), settings), settings.num_classes, 3
-    if settings.source == "hfds":
-        test = open_hub(settings, settings.test_split)
-    else:
-        test = image_folder(settings.data, "val", plain_transform(settings))
+    test = open_images(settings, split_names(settings)[1])
+    if IMAGE_FORMATS[settings.source].is_stream:
+        return make_stream_loader(test, settings), settings.num_classes, 3
     return make_test_loader(test, settings), len(test.classes), 3
 
 
@@ -290,37 +291,26 @@ class ShiftedInk:
         return Data(x=x[kept], pos=pos[kept], sizes=data.sizes, y=data.y) if kept.any() else data
 
 
+def split_names(settings: ImageSettings) -> tuple[str, ...]:
+    """Return the names of the split to train on and of the one to test on."""
+    return IMAGE_FORMATS[settings.source].splits or (settings.train_split, settings.test_split)
+
+
 def folder_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders of an image folder, the number of its classes and three channels."""
-    assert settings.data is not None
-    train = image_folder(settings.data, "train", train_transform(settings))
-    val = image_folder(settings.data, "train", plain_transform(settings))
-    test = image_folder(settings.data, "val", plain_transform(settings))
-    return make_loaders(train, test, settings, val_set=val), len(train.classes), 3
-
-
-def hub_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders of a Hugging Face dataset, the number of its classes and three channels."""
-    train = open_hub(settings, settings.train_split)
-    train.transform = train_transform(settings)
-    test = open_hub(settings, settings.test_split)
-    val = open_hub(settings, settings.val_split or settings.train_split)
+    """Return the loaders of class folders or a Hugging Face dataset, the number of classes and three channels."""
+    train_split, test_split = split_names(settings)
+    train, test = open_images(settings, train_split, is_training=True), open_images(settings, test_split)
+    val = open_images(settings, settings.val_split or train_split)
     loaders = make_loaders(train, test, settings, val_set=None if settings.val_split else val)
     if settings.val_split:
         loaders = loaders._replace(val=make_test_loader(val, settings))
     return loaders, len(train.classes), 3
 
 
-def open_hub(settings: ImageSettings, split: str) -> HubImages:
-    """Return a split of a Hugging Face dataset, without augmentation."""
-    keys = {"image_key": settings.image_key or "image", "label_key": settings.label_key or "label"}
-    return HubImages(str(settings.data), split, plain_transform(settings), **keys)
-
-
-def shard_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
+def stream_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
     """Return the loaders of tar shards, the number of their classes and three channels."""
-    train, test = open_shards(settings, settings.train_split, is_training=True), test_images(settings)[0]
-    val = open_shards(settings, settings.val_split) if settings.val_split else None
+    train, test = open_images(settings, settings.train_split, is_training=True), test_images(settings)[0]
+    val = open_images(settings, settings.val_split) if settings.val_split else None
     loaders = Loaders(
         train=make_stream_loader(train, settings),
         val=None if val is None else make_stream_loader(val, settings),
@@ -329,18 +319,15 @@ def shard_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
     return loaders, settings.num_classes, 3
 
 
-def open_shards(settings: ImageSettings, split: str, is_training: bool = False) -> ShardImages:
-    """Return a split of tar shards, with augmentation to train on."""
-    return ShardImages(
-        str(settings.data),
-        split,
-        train_transform(settings) if is_training else plain_transform(settings),
-        is_training=is_training,
-        seed=settings.seed,
-        image_key=settings.image_key or None,
-        label_key=settings.label_key or None,
-        limit=settings.smoke_sets if settings.smoke else None,
-    )
+def open_images(settings: ImageSettings, split: str, is_training: bool = False) -> Any:
+    """Return a split of --data, with augmentation to train on."""
+    chosen = IMAGE_FORMATS[settings.source]
+    options: dict[str, Any] = {name: getattr(settings, name) for name in KEYS if getattr(settings, name)}
+    if chosen.is_stream:
+        options |= {"is_training": is_training, "seed": settings.seed}
+        options["limit"] = settings.smoke_sets if settings.smoke else None
+    transform = train_transform(settings) if is_training else plain_transform(settings)
+    return chosen.open(settings.data, split, transform, **options)
 
 
 def train_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
@@ -382,10 +369,13 @@ def default_settings(args: Sequence[str]) -> ImageSettings:
     defaults = DIGITS if known.data is None else SMALL if is_small else LARGE
     if known.weights is not None:
         defaults = replace(defaults, preset=None, weights=known.weights)
-    if known.source == "wds" and (known.num_classes or "").isdecimal() and int(known.num_classes):
-        return replace(defaults, source="wds", num_classes=int(known.num_classes), val_fraction=0.0)
-    if known.source == "hfds" and known.val_split:
-        return replace(defaults, source="hfds", val_split=known.val_split, val_fraction=0.0)
+    source = IMAGE_FORMATS.get(known.source)
+    if source is None or source.splits:
+        return defaults
+    if source.is_stream and (known.num_classes or "").isdecimal() and int(known.num_classes):
+        return replace(defaults, source=known.source, num_classes=int(known.num_classes), val_fraction=0.0)
+    if not source.is_stream and known.val_split:
+        return replace(defaults, source=known.source, val_split=known.val_split, val_fraction=0.0)
     return defaults
 
 

@@ -36,7 +36,9 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from pointcoc import ContextClusterNet, PointSet
-from pointcoc.data import HDF5Clouds, ScanObjectNN, collate_sets, shapes
+from pointcoc.checks import check_choice
+from pointcoc.data import HDF5Clouds, collate_sets, shapes
+from pointcoc.data.formats import CLOUD_FORMATS, open_split, variants_of
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.train import (
     Loaders,
@@ -62,8 +64,8 @@ class CloudSettings(RecipeSettings):
     data: Path | None = None
     """Folder with HDF5 files in the layout of ModelNet40, or of ScanObjectNN for --variant; without it solids are
     sampled."""
-    variant: Literal["OBJ_ONLY", "OBJ_BG", "PB_T50_RS"] | None = None
-    """Variant of ScanObjectNN; --data is then its folder h5_files."""
+    variant: str | None = None
+    """Variant of ScanObjectNN, OBJ_ONLY, OBJ_BG or PB_T50_RS; --data is then its folder h5_files."""
     num_points: int = 1024
     """Points of a cloud."""
     resample: bool = False
@@ -93,6 +95,8 @@ class CloudSettings(RecipeSettings):
         super().__post_init__()
         if self.data is None and (self.variant or self.resample):
             raise ValueError("variant and resample have no effect on sampled solids: leave them out, or give --data")
+        if self.variant is not None:
+            check_choice("variant", self.variant, variants_of(CLOUD_FORMATS))
         for name, low in {"num_points": 1, "scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -190,10 +194,7 @@ def open_clouds(settings: CloudSettings, split: str) -> HDF5Clouds:
         return shapes(split, num_points=settings.num_points)
     num_points = None if split == "train" and settings.resample else settings.num_points
     max_bad = settings.max_bad if split == "train" else 0
-    if settings.variant is None:
-        clouds = HDF5Clouds(settings.data, split, num_points, max_bad=max_bad)
-    else:
-        clouds = ScanObjectNN(settings.data, split, settings.variant, num_points, max_bad=max_bad)
+    clouds = open_split(settings.data, split, CLOUD_FORMATS, settings.variant, num_points=num_points, max_bad=max_bad)
     stored = clouds.points.shape[1]
     if stored < settings.num_points:
         raise ValueError(f"num_points must be in [1, {stored}], the points stored per cloud, got {settings.num_points}")

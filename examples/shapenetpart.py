@@ -26,6 +26,8 @@ import torch
 from torch_geometric.data import Data
 
 from pointcoc.data import HDF5Parts, collate_parts, part_shapes
+from pointcoc.data.formats import PART_FORMATS
+from pointcoc.data.formats import open_split as open_parts
 from pointcoc.segmentation import point_segmentation
 from pointcoc.segmentation.tasks import PartTask
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
@@ -98,7 +100,7 @@ def main(settings: PartSettings) -> dict[str, float]:
 def open_split(settings: PartSettings, split: str, transform: "Augment | None" = None) -> HDF5Parts:
     """Open a part of the data."""
     if settings.data is not None:
-        return HDF5Parts(settings.data, split, settings.num_points, transform)
+        return open_parts(settings.data, split, PART_FORMATS, num_points=settings.num_points, transform=transform)
     sizes = (12, 6, 6) if settings.smoke else (960, 120, 240)
     return part_shapes(split, *sizes, num_points=settings.num_points, transform=transform)
 

@@ -1,7 +1,5 @@
 """Checks of arguments, and importing the packages of extras."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import warnings
@@ -40,6 +38,23 @@ def check_count(argument: str, value: object, minimum: int = 1) -> None:
         raise ValueError(f"{argument} must be an integer of at least {minimum}, got {value!r}")
 
 
+def check_range(argument: str, value: float, low: float, high: float | None = None) -> None:
+    """Raise unless `value` lies between two bounds, both allowed.
+
+    Args:
+        argument: name of the argument, for the message.
+        value: what came; NaN is never allowed.
+        low: smallest number allowed.
+        high: largest number allowed; None for no limit.
+
+    Raises:
+        ValueError: the message holds the value and the bounds.
+    """
+    if not low <= value <= (value if high is None else high):
+        allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{argument} must be {allowed}, got {value}")
+
+
 def check_folder(argument: str, folder: str | Path) -> Path:
     """Return `folder` as a path and raise unless it is an existing folder.
 
@@ -62,37 +77,28 @@ def check_folder(argument: str, folder: str | Path) -> Path:
     return path
 
 
-def import_train_extra(module: str) -> Any:
-    """Import a module of a package that comes with the extra `train`; see `import_extra`.
-
-    Args:
-        module: dotted name of the module.
-    """
-    return import_extra(module, "train")
-
-
-def import_extra(module: str, extra: str, what: str = "this data set") -> Any:
-    """Import a module of a package that comes with an extra, or one of ours that imports such packages.
+def import_extra(module: str, extra: str = "train", needs: str = "this data set needs") -> Any:
+    """Import a module of a package that comes with an extra, or a module of ours that needs such packages.
 
     Args:
         module: dotted name of the module.
         extra: name of the extra.
-        what: subject of the message, which needs the package.
+        needs: subject and verb of the message: "this data set needs", "pictures need".
 
     Returns:
         The module.
 
     Raises:
-        ImportError: if the package is not installed; the message says how to install it.
+        ImportError: if the package is not installed; the message says what needs it and how to install it.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package, missing = module.partition(".")[0], error.name
-        # Of a package that is there and lacks something of its own, and of a module of ours, this is no news.
-        if missing is None or missing.startswith("pointcoc") or package not in ("pointcoc", missing):
+        package, missing = module.partition(".")[0], error.name or module
+        is_extra = not missing.startswith("pointcoc") if package == "pointcoc" else missing == package
+        if not is_extra:  # the package is there and lacks something of its own
             raise
-        raise ImportError(f"{what} needs {missing}; install it with: pip install 'pointcoc[{extra}]'") from error
+        raise ImportError(f"{needs} {missing}; install it with: pip install 'pointcoc[{extra}]'") from error
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:

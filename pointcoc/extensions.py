@@ -4,8 +4,6 @@ This file alone imports them. Set the environment variable POINTCOC_DISABLE_EXTE
 commas, and the plain torch paths run instead, with the same results away from ties.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util

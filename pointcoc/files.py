@@ -2,15 +2,21 @@
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails."""
-    temporary = path.with_name(f"{path.name}.temporary")
+def atomic(path: Path, is_shared: bool = False) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails.
+
+    Args:
+        path: file or folder to write or to replace.
+        is_shared: whether several processes may write it at once, so that each needs a temporary name of its own.
+    """
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}" if is_shared else f"{path.name}.temporary")
     remove(temporary)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -43,13 +49,19 @@ def remove(path: Path) -> None:
 
 
 def cache_folder(*names: str) -> Path:
-    """Return a folder for what the library keeps between runs: $POINTCOC_HOME/..., else ~/.cache/pointcoc/...
+    """Return a path for what the library keeps between runs: in $POINTCOC_HOME, or in `pointcoc` in the user's cache.
+
+    The user's cache is $XDG_CACHE_HOME, or ~/.cache where that is not set.
 
     Args:
         *names: parts of the path below it.
     """
-    home = os.environ.get("POINTCOC_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "pointcoc").joinpath(*names)
+    if home := os.environ.get("POINTCOC_HOME"):
+        return Path(home, *names)
+    usual = Path.home() / ".cache"
+    path, before = (Path(cache, "pointcoc", *names) for cache in (os.environ.get("XDG_CACHE_HOME") or usual, usual))
+    # Weights and libraries did not follow $XDG_CACHE_HOME at first.
+    return before if before.exists() and not path.exists() else path
 
 
 def first_line(error: BaseException) -> str:

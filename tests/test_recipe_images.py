@@ -127,7 +127,7 @@ def test_weights_are_measured_alone(folder: Path, shards: Path, network: Path, t
     assert line.endswith(f"weights {network}\n")
     run("imagenet", "--data", shards, "--source", "wds", "--num-classes", 3, *options)
     shown = capsys.readouterr().out
-    images = torch.stack([image for image, _ in module.open_shards(settings, "validation")])
+    images = torch.stack([image for image, _ in module.open_images(settings, "validation")])
     labels = torch.arange(6) % 3
     with torch.no_grad():
         expected = float((ContextClusterNet.from_pretrained(network)(images).argmax(1) == labels).float().mean())

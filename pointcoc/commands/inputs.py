@@ -61,10 +61,10 @@ def count_of(number: int, word: str) -> str:
 
 def progress(items: list[Any]) -> Any:
     """Show a bar for several items where people watch."""
-    tqdm = import_extra("tqdm", "viz", "this command").tqdm
+    tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
     return tqdm(items, disable=None if len(items) > 1 else True, unit="input")
 
 
 def import_viz(module: str) -> Any:
     """Import a module of `pointcoc.viz`, or say how to install what it needs."""
-    return import_extra(f"pointcoc.viz.{module}", "viz", "this command")
+    return import_extra(f"pointcoc.viz.{module}", "viz", "this command needs")

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the subcommand `predict`."""
-    predict = import_extra("pointcoc.predict", "detection", "this command").predict
+    predict = import_extra("pointcoc.predict", "detection", "this command needs").predict
     done = predict(options.weights, options.inputs, options.out, options.threshold, options.window, options.category)
     count = len(options.inputs)
     print(f"wrote what {done.kind} says about {count} {'input' if count == 1 else 'inputs'} to {options.out}")

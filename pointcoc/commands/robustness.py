@@ -47,13 +47,15 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the subcommand `robustness`."""
     _check_numbers(options)
-    robustness = import_extra("pointcoc.robustness", "train", "this command")
+    robustness = import_extra("pointcoc.robustness", "train", "this command needs")
     net = open_network(options.weights).float()
     views = robustness.open_views(
         net, options.data, options.points, options.limit, options.seed, options.batch_size, options.workers
     )
     kinds, strengths = options.kinds or views.kinds, options.strengths or robustness.STRENGTHS
-    import_extra("pointcoc.robustness.measure", "train", "this command").check_choices(kinds, strengths, views.kinds)
+    import_extra("pointcoc.robustness.measure", "train", "this command needs").check_choices(
+        kinds, strengths, views.kinds
+    )
     out = _out_folder(options.out)
     result = _measured(robustness, net, views, kinds, strengths)
     about = {"weights": options.weights, "data": options.data, "seed": options.seed, "limit": options.limit}
@@ -79,7 +81,7 @@ def _measured(
 ) -> Any:
     """Measure behind a bar, which appears where people watch."""
     total = 1 + len(kinds) * len(strengths) + len(robustness.PERCENTS)
-    tqdm = import_extra("tqdm", "train", "this command").tqdm
+    tqdm = import_extra("tqdm", "train", "this command needs").tqdm
     with tqdm(total=total, unit="pass", disable=None, dynamic_ncols=True) as bar:
 
         def progress(name: str) -> None:

@@ -57,10 +57,7 @@ class HDF5Clouds(Dataset):
         transform: Callable[[Data], Data] | None = None,
         max_bad: int = 0,
     ) -> None:
-        check_count("max_bad", max_bad, minimum=0)
         check_choice("split", split, ("train", "test"))
-        if num_points is not None:
-            check_count("num_points", num_points)
         root = check_folder("folder", folder)
         classes = _read_class_names(root / "shape_names.txt")
         self._read(_find_files(root, split), classes, num_points, transform, max_bad)
@@ -74,6 +71,9 @@ class HDF5Clouds(Dataset):
         max_bad: int,
     ) -> None:
         """Fill the data set from files with the datasets data and label; what else they hold is not read."""
+        check_count("max_bad", max_bad, minimum=0)
+        if num_points is not None:
+            check_count("num_points", num_points)
         self.classes = classes
         self.left_out: list[str] = []
         parts = []

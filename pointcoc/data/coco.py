@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.checks import check_count, check_folder, import_train_extra
+from pointcoc.checks import check_count, check_folder, import_extra
 from pointcoc.data.mask_folder import read_image
 
 
@@ -112,7 +112,7 @@ class MirrorObjects:
 
 
 def _open(path: Path) -> Any:
-    coco = _import_coco()
+    coco = import_extra("pycocotools.coco", "detection", "COCO needs")
     if not path.is_file():
         raise FileNotFoundError(f"annotations must be an existing file, but nothing lies at {path}")
     try:
@@ -126,13 +126,6 @@ def _open(path: Path) -> Any:
             f"{path} must hold COCO annotations (images, annotations, categories), got {type(error).__name__}: {error}"
         ) from error
     return opened
-
-
-def _import_coco() -> Any:
-    try:
-        return import_train_extra("pycocotools.coco")
-    except ImportError as error:
-        raise ImportError("COCO needs pycocotools; install it with: pip install 'pointcoc[detection]'") from error
 
 
 def _check_categories(dataset: dict[str, Any], num_classes: int, path: Path) -> None:

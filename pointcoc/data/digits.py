@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count, import_train_extra
+from pointcoc.checks import check_choice, check_count, import_extra
 from pointcoc.data.splits import split_validation
 from pointcoc.pointset import PointSet, image_to_points
 
@@ -26,6 +26,7 @@ INK_THRESHOLD = 0.25
 """Pixels brighter than this, in [0, 1], are ink."""
 
 TEST_FRACTION = 0.2
+CLASSES = tuple("0123456789")
 
 
 class DigitImages(Dataset):
@@ -41,7 +42,7 @@ class DigitImages(Dataset):
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Tensor], Any] | None = None) -> None:
         self.images = images
         self.labels = labels
-        self.classes = _class_names()
+        self.classes = CLASSES
         self.transform = transform
 
     def __len__(self) -> int:
@@ -70,7 +71,7 @@ class DigitInk(Dataset):
     def __init__(self, points: PointSet, labels: Tensor, transform: Callable[[Data], Data] | None = None) -> None:
         self.points = points
         self.labels = labels
-        self.classes = _class_names()
+        self.classes = CLASSES
         self.transform = transform
         self._bounds = points.ptr.tolist()
 
@@ -150,7 +151,7 @@ def ink_points(images: Tensor, threshold: float = INK_THRESHOLD) -> PointSet:
 
 def _load(split: str) -> tuple[Tensor, Tensor]:
     """Load brightness (N, 1, 8, 8) in [0, 1] and labels (N,) of a split."""
-    source = import_train_extra("sklearn.datasets").load_digits()
+    source = import_extra("sklearn.datasets").load_digits()
     labels = torch.from_numpy(source.target.astype(np.int64))
     images = torch.from_numpy((source.images / 16.0).astype(np.float32))[:, None]
     train, test = split_validation(labels, fraction=TEST_FRACTION, seed=0)
@@ -160,7 +161,3 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
 
 def _normalize(brightness: Tensor) -> Tensor:
     return (brightness - DIGITS_MEAN) / DIGITS_STD
-
-
-def _class_names() -> tuple[str, ...]:
-    return tuple(str(digit) for digit in range(10))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pointcoc.checks import check_choice, check_folder, import_train_extra
+from pointcoc.checks import check_choice, check_folder, import_extra
 
 
 def image_folder(path: str | Path, split: str = "train", transform: Callable[[Any], Any] | None = None) -> Any:
@@ -35,10 +35,10 @@ def image_folder(path: str | Path, split: str = "train", transform: Callable[[An
     root = check_folder("path", path)
     folder = _split_folder(root, split)
     _check_classes(folder, root / "train")
-    datasets = import_train_extra("torchvision.datasets")
+    datasets = import_extra("torchvision.datasets")
     endings = datasets.folder.IMG_EXTENSIONS
     try:
-        dataset = datasets.ImageFolder(folder, transform=transform or _to_tensor())
+        dataset = datasets.ImageFolder(folder, transform=transform or import_extra("torchvision.transforms").ToTensor())
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"every class folder of {folder} must hold images ({', '.join(endings)}); "
@@ -91,8 +91,3 @@ def _listing(names: set[str], most: int = 5) -> str:
     """List names for a message, the first few of many."""
     shown = ", ".join(sorted(names)[:most]) or "none"
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
-def _to_tensor() -> Callable[[Any], Any]:
-    """Return the transform from a PIL image to floats in [0, 1], shape (C, H, W)."""
-    return import_train_extra("torchvision.transforms").ToTensor()

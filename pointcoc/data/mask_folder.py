@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.checks import check_count, check_folder, import_train_extra
+from pointcoc.checks import check_count, check_folder, import_extra
 
 IGNORE = -100
 """The class of pixels that count nowhere, as in torch's cross entropy."""
@@ -92,14 +92,14 @@ class MaskFolder(Dataset):
 
 def read_image(path: Path) -> Tensor:
     """Read any image as three channels, floats in [0, 1], shape (3, H, W)."""
-    image = import_train_extra("PIL.Image")
+    image = import_extra("PIL.Image")
     with image.open(path) as file:
         pixels = np.asarray(file.convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 def _numbers(path: Path) -> np.ndarray:
-    image = import_train_extra("PIL.Image")
+    image = import_extra("PIL.Image")
     with image.open(path) as file:
         if file.mode not in MASK_MODES:
             raise ValueError(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.checks import import_train_extra
+from pointcoc.checks import import_extra
 from pointcoc.data.mask_folder import IGNORE
+from pointcoc.models import ImageTransform
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 CROP_TRIES = 10
 
 
@@ -48,7 +45,8 @@ class RandomMask:
         self.crop = crop
         self.short_side = short_side
         self.scales = scales
-        self.jitter = _jitter() if jitter else None
+        color = {"brightness": 0.125, "contrast": 0.5, "saturation": 0.5, "hue": 0.07}
+        self.jitter = import_extra("torchvision.transforms").ColorJitter(**color) if jitter else None
 
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return image (3, crop, crop) and mask (crop, crop)."""
@@ -84,7 +82,9 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 def normalize(image: Tensor) -> Tensor:
     """Subtract the mean of ImageNet and divide by its deviation."""
-    mean, std = (torch.tensor(value, dtype=image.dtype)[:, None, None] for value in (MEAN, STD))
+    mean, std = (
+        torch.tensor(value, dtype=image.dtype)[:, None, None] for value in (ImageTransform.mean, ImageTransform.std)
+    )
     return (image - mean) / std
 
 
@@ -102,8 +102,3 @@ def _span(length: int, crop: int) -> slice:
 def _largest_share(mask: Tensor) -> float:
     counts = torch.bincount(mask[mask != IGNORE])
     return float(counts.max() / counts.sum()) if counts.numel() else 0.0
-
-
-def _jitter() -> Callable[[Tensor], Tensor]:
-    transforms = import_train_extra("torchvision.transforms")
-    return transforms.ColorJitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.07)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count
+from pointcoc.checks import check_choice
+from pointcoc.data.generated import check_sizes, complete_or_absent, mixed_labels, write_split, written_once
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, HDF5Parts, list_name
 from pointcoc.data.part_solids import PARTS, part_clouds
-from pointcoc.data.shapes import cache_folder, complete_or_absent
 
 PART_SHAPES_VERSION = 1
 """Raised whenever the same arguments give other clouds, so that old caches are not read."""
@@ -39,7 +38,7 @@ def part_shapes(
         num_test: number of test clouds, 6 or more.
         num_points: number of points of each cloud.
         seed: seed of the generator, 0 or more.
-        cache: folder for the files; by default `pointcoc` in `$XDG_CACHE_HOME`, or in `~/.cache` where that is not set.
+        cache: folder for the files; by default `$POINTCOC_HOME`, or `pointcoc` in the user's cache.
         transform: a torch_geometric transform of an item.
 
     Returns:
@@ -50,10 +49,11 @@ def part_shapes(
     """
     check_choice("split", split, (*SPLITS, "trainval"))
     sizes = f"{num_train}-{num_val}-{num_test}-{num_points}"
-    folder = cache_folder(cache) / f"part-shapes-v{PART_SHAPES_VERSION}-{sizes}-seed{seed}"
-    if not folder.exists():
-        with contextlib.suppress(FileExistsError):  # another process was faster and wrote the same files
-            write_part_shapes(folder, num_train, num_val, num_test, num_points, seed)
+    name = f"part-shapes-v{PART_SHAPES_VERSION}-{sizes}-seed{seed}"
+    write = partial(
+        write_part_shapes, num_train=num_train, num_val=num_val, num_test=num_test, num_points=num_points, seed=seed
+    )
+    folder = written_once(cache, name, write)
     return HDF5Parts(folder, split, num_points, transform)
 
 
@@ -83,10 +83,7 @@ def write_part_shapes(
         FileExistsError: if the folder holds anything.
     """
     counts = dict(zip(SPLITS, (num_train, num_val, num_test), strict=True))
-    for name, count in counts.items():
-        check_count(f"num_{name}", count, minimum=len(PARTS))
-    check_count("num_points", num_points)
-    check_count("seed", seed, minimum=0)
+    check_sizes(counts, len(PARTS), num_points, seed)
     target = Path(folder).expanduser()
     with complete_or_absent(target) as staging:
         _write_names(staging)
@@ -109,17 +106,18 @@ def _write_names(folder: Path) -> None:
 
 
 def _write_split(folder: Path, split: str, count: int, num_points: int, seed: list[int]) -> None:
-    order = np.random.default_rng([*seed, len(PARTS)]).permutation(count)
-    label = np.sort(np.arange(count) % len(PARTS))
+    label, order = mixed_labels(count, len(PARTS), seed)
     clouds, parts = [], []
     for number, (name, start) in enumerate(_starts().items()):
         rng = np.random.default_rng([*seed, number])
         points, part = part_clouds(name, int((label == number).sum()), num_points, rng)
         clouds.append(points)
         parts.append(part + start)
-    file_name = f"ply_data_{split}0.h5"
-    with h5py.File(folder / file_name, "w") as file:
-        file["data"] = np.concatenate(clouds).astype(np.float32)[order]
-        file["label"] = label.astype(np.uint8)[order, None]
-        file["pid"] = np.concatenate(parts).astype(np.uint8)[order]
-    (folder / list_name(split)).write_text(f"{file_name}\n")
+    write_split(
+        folder,
+        split,
+        list_name(split),
+        data=np.concatenate(clouds).astype(np.float32)[order],
+        label=label.astype(np.uint8)[order, None],
+        pid=np.concatenate(parts).astype(np.uint8)[order],
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointcoc.data.solids import Draw, add_noise, revolve, sample_faces, to_unit_ball
+from pointcoc.data.solids import Draw, add_noise, sample_faces, to_unit_ball, turned
 
 ROUND = 24
 Number = float | np.ndarray
@@ -38,11 +38,6 @@ class Piece:
     mesh: Mesh
 
 
-def _turned(profile: tuple[tuple[Number, Number], ...], sides: int, num: int) -> Mesh:
-    corners = [np.stack(np.broadcast_arrays(*corner, np.zeros(num))[:2], axis=-1) for corner in profile]
-    return revolve(np.stack(corners, axis=1), sides)
-
-
 def _put(mesh: Mesh, size: Triple, place: Triple, axis: str = "z") -> Mesh:
     """Stretch a mesh by `size`, lay its axis z along another, and move it to `place`."""
     num = len(mesh[0])
@@ -53,11 +48,11 @@ def _put(mesh: Mesh, size: Triple, place: Triple, axis: str = "z") -> Mesh:
 def _box(size: Triple, place: Triple, num: int) -> Mesh:
     # Four sides turned at radius 1 have edges of the square root of 2.
     width, depth, height = size
-    return _put(_turned(COLUMN, 4, num), (width / 2**0.5, depth / 2**0.5, height), place)
+    return _put(turned(COLUMN, 4, num), (width / 2**0.5, depth / 2**0.5, height), place)
 
 
 def _rod(radius: Number, length: Number, place: Triple, num: int) -> Mesh:
-    return _put(_turned(COLUMN, ROUND, num), (radius, radius, length), place)
+    return _put(turned(COLUMN, ROUND, num), (radius, radius, length), place)
 
 
 def _legs(draw: Draw, width: Number, depth: Number, height: Number, num: int) -> list[Piece]:
@@ -78,7 +73,7 @@ def _chair(draw: Draw, num: int) -> list[Piece]:
 def _hammer(draw: Draw, num: int) -> list[Piece]:
     length, radius = draw(1.6, 2.4), draw(0.07, 0.12)
     wide, thick = draw(0.7, 1.1), draw(0.16, 0.26)
-    head = Piece("head", _put(_turned(COLUMN, ROUND, num), (thick, thick, wide), (0.0, 0.0, length / 2), "x"))
+    head = Piece("head", _put(turned(COLUMN, ROUND, num), (thick, thick, wide), (0.0, 0.0, length / 2), "x"))
     return [Piece("grip", _rod(radius, length, (0.0, 0.0, 0.0), num)), head]
 
 
@@ -90,7 +85,7 @@ def _lamp(draw: Draw, num: int) -> list[Piece]:
     return [
         Piece("base", _rod(foot, thick, (0.0, 0.0, thick / 2), num)),
         Piece("pole", _rod(radius, height, (0.0, 0.0, thick + height / 2), num)),
-        Piece("shade", _put(_turned(screen, ROUND, num), (wide, wide, high), (0.0, 0.0, thick + height), "z")),
+        Piece("shade", _put(turned(screen, ROUND, num), (wide, wide, high), (0.0, 0.0, thick + height), "z")),
     ]
 
 
@@ -99,11 +94,11 @@ def _mug(draw: Draw, num: int) -> list[Piece]:
     ring, thin = height * draw(0.28, 0.4), draw(0.12, 0.2)
     angles = np.linspace(-np.pi, np.pi, 13)
     arc = tuple((1 + thin * np.cos(angle), thin * np.sin(angle)) for angle in angles)
-    whole, faces = _turned(arc, ROUND, num)
+    whole, faces = turned(arc, ROUND, num)
     outer = faces[(whole[0, faces, 0] > -1e-9).all(1)]  # half of the ring, outside of the body
     handle = _put((whole, outer), (ring, ring, ring), (radius, 0.0, 0.0), "y")
     return [
-        Piece("body", _put(_turned(CUP, ROUND, num), (radius, radius, height), (0.0, 0.0, 0.0))),
+        Piece("body", _put(turned(CUP, ROUND, num), (radius, radius, height), (0.0, 0.0, 0.0))),
         Piece("handle", handle),
     ]
 
@@ -117,7 +112,7 @@ def _rocket(draw: Draw, num: int) -> list[Piece]:
     return [
         Piece("body", _rod(radius, height, (0.0, 0.0, 0.0), num)),
         *(Piece("fins", _box(size, place, num)) for size, place in sizes),
-        Piece("nose", _put(_turned(CONE, ROUND, num), (radius, radius, tip), (0.0, 0.0, height / 2))),
+        Piece("nose", _put(turned(CONE, ROUND, num), (radius, radius, tip), (0.0, 0.0, height / 2))),
     ]
 
 

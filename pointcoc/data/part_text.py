@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from pointcoc.checks import check_count, check_folder
+from pointcoc.data.generated import complete_or_absent, write_split
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name
-from pointcoc.data.shapes import complete_or_absent
+from pointcoc.files import first_line
 
 
 def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 2048, seed: int = 0) -> Path:
@@ -46,7 +46,15 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
             for (key, _), table in zip(objects, tables, strict=True):
                 parts[key] |= set(table[:, 3].astype(int).tolist())
             numbers = [list(keys).index(key) for key, _ in objects]
-            _write(staging, split, np.stack(tables), np.array(numbers, dtype=np.int64))
+            table = np.stack(tables)
+            write_split(
+                staging,
+                split,
+                list_name(split),
+                data=table[..., :3].astype(np.float32),
+                label=np.array(numbers, dtype=np.int64)[:, None],
+                pid=table[..., 3].astype(np.int64),
+            )
         empty = [name for key, name in keys.items() if not parts[key]]
         if empty:
             raise ValueError(f"{root} must hold objects of every category, got none of {', '.join(empty)}")
@@ -88,7 +96,7 @@ def _read(file: Path, num_points: int, rng: np.random.Generator) -> np.ndarray:
     try:
         table = np.loadtxt(file, ndmin=2)
     except ValueError as error:
-        raise ValueError(f"{file} must hold rows of numbers x y z ... part: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file} must hold rows of numbers x y z ... part: {first_line(error)}") from error
     if not len(table) or table.shape[1] < 4:
         raise ValueError(f"{file} must hold rows of at least four numbers x y z ... part, got {table.shape}")
     part = table[:, -1]
@@ -98,12 +106,3 @@ def _read(file: Path, num_points: int, rng: np.random.Generator) -> np.ndarray:
         raise ValueError(f"{file} must hold finite numbers and a part of 0 or more, row {row} is {table[row].tolist()}")
     rows = rng.choice(len(table), num_points, replace=len(table) < num_points)
     return np.column_stack([table[rows, :3], part[rows]])
-
-
-def _write(folder: Path, split: str, tables: np.ndarray, numbers: np.ndarray) -> None:
-    name = f"ply_data_{split}0.h5"
-    with h5py.File(folder / name, "w") as file:
-        file["data"] = tables[..., :3].astype(np.float32)
-        file["label"] = numbers[:, None]
-        file["pid"] = tables[..., 3].astype(np.int64)
-    (folder / list_name(split)).write_text(f"{name}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count, check_folder
+from pointcoc.checks import check_choice, check_folder
 from pointcoc.data.clouds import HDF5Clouds
 
 CLASSES = (
@@ -54,11 +54,8 @@ class ScanObjectNN(HDF5Clouds):
         transform: Callable[[Data], Data] | None = None,
         max_bad: int = 0,
     ) -> None:
-        check_count("max_bad", max_bad, minimum=0)
         check_choice("split", split, tuple(SPLITS))
         check_choice("variant", variant, tuple(VARIANTS))
-        if num_points is not None:
-            check_count("num_points", num_points)
         file = _find_file(check_folder("folder", folder), split, variant)
         self._read([file], CLASSES, num_points, transform, max_bad)
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_count, check_folder
+from pointcoc.checks import check_count, check_folder, check_range
 from pointcoc.data.mask_folder import IGNORE
+from pointcoc.files import atomic, first_line
 
 S3DIS_CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board",
@@ -89,10 +90,9 @@ class SceneFolder(Dataset):
             return _read_room(room, self.classes)
         kept = self.cache / room.parent.name / f"{room.name}.npy"
         if not kept.is_file():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_suffix(".temporary.npy")
-            np.save(temporary, _read_room(room, self.classes).astype(np.float32))
-            temporary.replace(kept)
+            table = _read_room(room, self.classes).astype(np.float32)
+            with atomic(kept, is_shared=True) as temporary, temporary.open("wb") as file:
+                np.save(file, table)
         return _read_array(kept, len(self.classes))
 
 
@@ -131,8 +131,7 @@ class RandomScene:
         check_count("max_points", max_points)
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale must be two positive factors, the lower first, got {scale}")
-        if not 0 <= drop_color <= 1:
-            raise ValueError(f"drop_color must be in [0, 1], got {drop_color}")
+        check_range("drop_color", drop_color, 0, 1)
         self.max_points = max_points
         self.turn = turn
         self.scale = scale
@@ -218,7 +217,7 @@ def _read_array(path: Path, num_classes: int) -> np.ndarray:
     try:
         table = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an array of NumPy: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} cannot be read as an array of NumPy: {first_line(error)}") from error
     if table.ndim != 2 or table.shape[1] != 7 or table.dtype.kind not in "fiu" or not len(table):
         raise ValueError(f"{path} must hold rows x y z r g b class, got {table.dtype} {table.shape}")
     label = table[:, 6]

@@ -9,7 +9,7 @@ Shapes: n solids, K corners of the profile, V vertices, F triangles, P points.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,11 +102,17 @@ def solid_clouds(name: str, num_clouds: int, num_points: int, rng: np.random.Gen
         Clouds of shape (n, P, 3), float64, about as large as the unit ball; the points of a cloud are in random order.
     """
     solid = SOLIDS[name]
-    profile = _profile(solid, num_clouds, rng)
-    vertices, faces = revolve(profile, solid.sides)
+    corners = solid.profile(lambda low, high: rng.uniform(low, high, num_clouds))
+    vertices, faces = turned(corners, solid.sides, num_clouds)
     stretch = rng.uniform(0.8, 1.25, (num_clouds, 1, 3))  # before sampling, so that points stay uniform on the surface
-    points = sample_surface(to_unit_ball(vertices * stretch), faces, num_points, rng)
+    points, _ = sample_faces(to_unit_ball(vertices * stretch), faces, num_points, rng)
     return add_noise(_place(points, rng), rng)
+
+
+def turned(corners: Sequence[Corner], sides: int, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turn profiles of K corners, of `num` solids, around the axis z; see `revolve`."""
+    columns = [np.broadcast_to(value, num) for corner in corners for value in corner]
+    return revolve(np.stack(columns, axis=1).reshape(num, -1, 2), sides)
 
 
 def revolve(profile: np.ndarray, sides: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +137,9 @@ def revolve(profile: np.ndarray, sides: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, triangles.reshape(-1, 3)
 
 
-def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator) -> np.ndarray:
+def sample_faces(
+    vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw points on triangle meshes, uniform by area.
 
     Args:
@@ -141,21 +149,7 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, num_points: int, rng
         rng: source of all randomness.
 
     Returns:
-        Points of shape (n, P, 3).
-    """
-    return sample_faces(vertices, faces, num_points, rng)[0]
-
-
-def sample_faces(
-    vertices: np.ndarray, faces: np.ndarray, num_points: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points as `sample_surface` does; returns them and the triangle that each lies on, (n, P, 3) and (n, P).
-
-    Args:
-        vertices: shape (n, V, 3).
-        faces: rows of the corners of each triangle, shape (F, 3).
-        num_points: number of points P per mesh.
-        rng: source of all randomness.
+        Points of shape (n, P, 3), and the triangle that each lies on, (n, P).
     """
     corners = vertices[:, faces]
     first, second = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
@@ -175,13 +169,6 @@ def _choose(weights: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarr
     row = np.arange(len(weights))[:, None]
     found = np.searchsorted((upper + row).ravel(), rng.random((len(weights), num)) + row, side="right")
     return np.minimum(found - row * weights.shape[1], weights.shape[1] - 1)
-
-
-def _profile(solid: Solid, num: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the profiles of `num` solids, shape (num, K, 2)."""
-    corners = solid.profile(lambda low, high: rng.uniform(low, high, num))
-    columns = [np.broadcast_to(value, num) for corner in corners for value in corner]
-    return np.stack(columns, axis=1).reshape(num, -1, 2)
 
 
 def to_unit_ball(vertices: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from pointcoc.checks import check_folder, import_extra, import_train_extra
+from pointcoc.checks import check_folder, import_extra
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class HubImages(Dataset):
         label_key: str = "label",
     ) -> None:
         datasets = import_extra("datasets", "sources")
-        create_dataset = import_train_extra("timm.data").create_dataset
+        create_dataset = import_extra("timm.data").create_dataset
         try:
             opened = create_dataset(f"hfds/{name}", split=split, input_key=image_key, target_key=label_key)
             self._reader = opened.reader
@@ -128,7 +128,7 @@ class ShardImages(IterableDataset):
         limit: int | None = None,
     ) -> None:
         import_extra("webdataset", "sources")
-        create_dataset = import_train_extra("timm.data").create_dataset
+        create_dataset = import_extra("timm.data").create_dataset
         self._folder = check_folder("folder", folder)
         try:
             self._reader = create_dataset(

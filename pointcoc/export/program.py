@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 import operator
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_choice, import_extra
 from pointcoc.models import ContextClusterNet, NetworkConfig
 
 FORMATS = (".pt2", ".onnx")
@@ -173,8 +173,7 @@ def _check_kind(net: Any) -> None:
 def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
     _check_kind(net)
     config = net.config
-    if output not in OUTPUTS:
-        raise ValueError(f"unknown output {output!r}; choose from {', '.join(OUTPUTS)}")
+    check_choice("output", output, OUTPUTS)
     if net.training:
         raise ValueError("the network is in training mode, where it drops paths at random: call net.eval() first")
     if config.backend == "ragged":
@@ -202,9 +201,8 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
 
 
 def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bool, output: str) -> None:
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"writing ONNX needs {' and '.join(missing)}: pip install 'pointcoc[onnx]'")
+    for package in ("onnx", "onnxscript"):
+        import_extra(package, "onnx", "writing ONNX needs")
     if example.dtype not in ONNX_DTYPES:
         raise ValueError(f"ONNX runtimes read float32 and float16, got {example.dtype}; call net.float() first")
     multiple = even_side(net.config) if dynamic else 1

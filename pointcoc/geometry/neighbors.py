@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_range
 from pointcoc.extensions import extension
 from pointcoc.geometry.grid_search import knn_grid
 from pointcoc.geometry.segments import Segments
@@ -86,8 +87,7 @@ def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> T
 
 def knn_segments(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     """Find the k nearest points; as `knn`, with the sets as segments."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_range("k", k, 1)
     is_large = not torch.compiler.is_compiling() and len(pos) > LARGE and _longest(sets) > LARGE
     if extension("torch_cluster", pos.device) is not None and not (is_large and pos.is_cuda):
         return _knn_torch_cluster(pos, sets, query, query_sets, k)

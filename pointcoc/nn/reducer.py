@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pointcoc.checks import check_choice
 from pointcoc.geometry.neighbors import gather_neighbors
 from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
@@ -253,8 +254,7 @@ class CloudReducer(nn.Module):
         self, in_dim: int, out_dim: int, neighbors: int, pos_dim: int = 3, pool: str = "max", norm: str | None = "set"
     ):
         super().__init__()
-        if pool not in POOLS:
-            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
+        check_choice("pool", pool, POOLS)
         self.pool = pool
         if pool == "concat":
             self.proj = nn.Linear(neighbors * (in_dim + pos_dim), out_dim)

@@ -9,8 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
+
+from pointcoc.files import atomic, cache_folder
 
 SOURCES = Path(__file__).with_name("native")
 CPU_FLAGS = Path("/proc/cpuinfo")
@@ -66,22 +67,18 @@ def _compiler() -> str | None:
 
 
 def _library_path(compiler: str) -> Path:
-    """A file name that changes with all that the library is made of, in $POINTCOC_HOME or ~/.cache/pointcoc."""
+    """A file name that changes with all that the library is made of, in the cache folder."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, text=True).stdout
     sources = (path.read_text() for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cpp"))
     key = hashlib.sha256("\n".join((*sources, compiler, version, *FLAGS)).encode()).hexdigest()[:16]
-    home = os.environ.get("POINTCOC_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "pointcoc") / "native" / f"stage-{key}.so"
+    return cache_folder("native", f"stage-{key}.so")
 
 
 def _build(compiler: str, path: Path) -> None:
     """Compile under another name and rename: other processes see a whole library or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        built = Path(folder) / path.name
+    with atomic(path, is_shared=True) as built:
         command = [compiler, *FLAGS, str(SOURCES / "stage.cpp"), "-o", str(built)]
         subprocess.run(command, capture_output=True, check=True, text=True)
-        os.replace(built, path)
 
 
 def _open(path: Path) -> ctypes.CDLL:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
-from pointcoc.robustness.drawing import scipy_module
-
-Generator = np.random.Generator
 BENCHMARK_POINTS = 1024
 OCCLUSION_DISTANCE, LIDAR_DISTANCE = 3.0, 5.0
 LIDAR_ELEVATION = math.radians(22.5)
@@ -20,7 +18,7 @@ LINE = math.radians(1.0)  # angle between scan lines
 FLIP = 30.0  # radius of the spherical flip over the distance of the farthest point
 
 
-def occlusion(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def occlusion(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Keep what a camera sees from 30 to 60 degrees above, at a distance of 3.
 
     As in the benchmark the strength is a direction, not a severity: the camera stands within 36 degrees of an azimuth
@@ -32,7 +30,7 @@ def occlusion(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return cloud[visible(cloud, camera)]
 
 
-def lidar(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def lidar(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Keep what a LiDAR sees from 22.5 degrees above, at a distance of 5, on scan lines 1 degree apart.
 
     The strength is a direction, as in `occlusion`. The benchmark renders the mesh, drops what lies between the lines
@@ -48,7 +46,7 @@ def lidar(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return sensor + np.stack([flat * np.cos(azimuth), distance * np.sin(elevation), flat * np.sin(azimuth)], axis=1)
 
 
-def density_increase(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def density_increase(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Make 1, ..., 5 patches of 50 points (of 1,024) twice as dense and the rest thinner, so that N points remain.
 
     The benchmark keeps patches of 100 of 2,048 sampled points whole and thins the rest to 1,024 points in all. Here
@@ -67,7 +65,7 @@ def density_increase(cloud: np.ndarray, strength: int, draw: Generator) -> np.nd
     return np.concatenate([cloud[kept], *patches])
 
 
-def density_decrease(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def density_decrease(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Remove three of four points of 1, ..., 5 patches of 100 points (of 1,024)."""
     size = _count(100, cloud)
     for _ in range(strength):
@@ -76,7 +74,7 @@ def density_decrease(cloud: np.ndarray, strength: int, draw: Generator) -> np.nd
     return cloud
 
 
-def cutout(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def cutout(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Remove 2, 3, 5, 7, 10 patches of 30 points (of 1,024)."""
     size = _count(30, cloud)
     for _ in range((2, 3, 5, 7, 10)[strength - 1]):
@@ -102,11 +100,11 @@ def visible(cloud: np.ndarray, viewpoint: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(ray, axis=1, keepdims=True)
     flipped = ray * (2 * FLIP * distance.max() / distance - 1)
     # QJ moves points by a rounding error, which makes a hull of flat clouds too.
-    hull = scipy_module("spatial").ConvexHull(np.concatenate([flipped, np.zeros((1, 3))]), qhull_options="QJ")
+    hull = ConvexHull(np.concatenate([flipped, np.zeros((1, 3))]), qhull_options="QJ")
     return np.sort(hull.vertices[hull.vertices < len(cloud)])
 
 
-def _viewpoint(strength: int, draw: Generator, elevation: float, distance: float) -> np.ndarray:
+def _viewpoint(strength: int, draw: np.random.Generator, elevation: float, distance: float) -> np.ndarray:
     azimuth = 2 * math.pi * strength / 5 + draw.uniform(-math.pi / 5, math.pi / 5)
     flat = math.cos(elevation)
     return distance * np.array([flat * math.cos(azimuth), math.sin(elevation), flat * math.sin(azimuth)])
@@ -116,14 +114,14 @@ def _count(number: int, cloud: np.ndarray) -> int:
     return max(1, round(number * len(cloud) / BENCHMARK_POINTS))
 
 
-def _patch(cloud: np.ndarray, size: int, draw: Generator) -> tuple[np.ndarray, np.ndarray]:
+def _patch(cloud: np.ndarray, size: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the `size` points nearest to a random one, and of the others."""
     center = cloud[draw.integers(len(cloud))]
     order = np.argsort(((cloud - center) ** 2).sum(1), kind="stable")
     return order[:size], np.sort(order[size:])
 
 
-def _between(patch: np.ndarray, draw: Generator) -> np.ndarray:
+def _between(patch: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """For each point one a quarter to half of the way to one of its three nearest neighbors in the patch."""
     squares = ((patch[:, None] - patch[None]) ** 2).sum(-1)
     near = np.argsort(squares, axis=1, kind="stable")[:, 1:4]

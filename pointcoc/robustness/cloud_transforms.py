@@ -8,15 +8,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.interpolate import RBFInterpolator
 
-from pointcoc.robustness.drawing import scipy_module
-
-Generator = np.random.Generator
 CONTROL_POINTS = 5
 RADIUS = 0.5  # of the radial functions: that of PyGeM, which the benchmark calls
 
 
-def rotation(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def rotation(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Turn about all three axes, about each by 0 to 5, 2.5 to 7.5, 5 to 10, 7.5 to 12.5, 12.5 to 17.5 degrees."""
     middle = (2.5, 5, 7.5, 10, 15)[strength - 1]
     degrees = draw.uniform(middle - 2.5, middle + 2.5, 3) * draw.choice((-1, 1), 3)
@@ -25,7 +23,7 @@ def rotation(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return cloud
 
 
-def shear(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def shear(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Add to x and to z a part of each other axis: 0 to 0.1, 0.05 to 0.15, ..., 0.2 to 0.3, either way.
 
     As in the benchmark, y stays what it is.
@@ -35,7 +33,7 @@ def shear(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return cloud @ np.array([[1, 0, b], [d, 1, e], [f, 0, 1]])
 
 
-def free_form(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def free_form(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Bend space with 5 x 5 x 5 control points, each moved by up to 0.2, 0.4, ..., 1.0 along each axis.
 
     Free-form deformation (Sederberg and Parry 1986): the movement of a point is the mean of those of the control
@@ -47,12 +45,12 @@ def free_form(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return cloud + np.einsum("na,nb,nc,abcd->nd", x, y, z, movements, optimize=True)
 
 
-def radial(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def radial(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Move 5 x 5 x 5 control points by 0.025, ..., 0.125 in random directions; between them a multiquadric spline."""
     return cloud + _radial(cloud, strength, draw, "multiquadric")
 
 
-def inverse_radial(cloud: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def inverse_radial(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Move 5 x 5 x 5 control points by 0.025, ..., 0.125; between them a spline of inverse multiquadrics."""
     return cloud + _radial(cloud, strength, draw, "inverse_multiquadric")
 
@@ -74,12 +72,11 @@ def _bernstein(place: np.ndarray) -> np.ndarray:
     )
 
 
-def _radial(cloud: np.ndarray, strength: int, draw: Generator, kernel: str) -> np.ndarray:
+def _radial(cloud: np.ndarray, strength: int, draw: np.random.Generator, kernel: str) -> np.ndarray:
     """Movement of every point, shape (N, 3)."""
     axis = np.linspace(-1, 1, CONTROL_POINTS)
     control = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     around, down = draw.uniform(-math.pi, math.pi, (2, len(control)))
     direction = np.stack([np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), np.cos(down)], axis=1)
     movements = (0.025, 0.05, 0.075, 0.1, 0.125)[strength - 1] * direction
-    interpolate = scipy_module("interpolate").RBFInterpolator
-    return interpolate(control, movements, kernel=kernel, epsilon=1 / RADIUS, degree=1)(cloud)
+    return RBFInterpolator(control, movements, kernel=kernel, epsilon=1 / RADIUS, degree=1)(cloud)

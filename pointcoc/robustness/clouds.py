@@ -54,7 +54,6 @@ def corrupt_cloud(pos: Tensor, kind: str, strength: int, seed: int = 0, index: i
 
     Raises:
         ValueError: if the shape, the kind or the strength is not allowed.
-        ImportError: if scipy is not installed.
     """
     check_corruption(kind, strength, tuple(CLOUD_CORRUPTIONS))
     if pos.ndim != 2 or pos.shape[1] != 3 or len(pos) == 0:

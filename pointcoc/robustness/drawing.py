@@ -1,12 +1,12 @@
-"""Random numbers of a corruption, and the door to scipy."""
+"""Random numbers of a corruption, and which corruptions there are."""
 
 from __future__ import annotations
 
-import importlib
 import zlib
-from typing import Any
 
 import numpy as np
+
+from pointcoc.checks import check_choice
 
 STRENGTHS = (1, 2, 3, 4, 5)
 """Strengths of every corruption, weakest first."""
@@ -35,24 +35,6 @@ def check_corruption(kind: object, strength: object, kinds: tuple[str, ...]) -> 
     Raises:
         ValueError: the message holds what came and all choices.
     """
-    if kind not in kinds:
-        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(kinds)}")
+    check_choice("kind", kind, kinds)
     if strength not in STRENGTHS:
         raise ValueError(f"strength must be one of {', '.join(map(str, STRENGTHS))}, got {strength!r}")
-
-
-def scipy_module(name: str) -> Any:
-    """Import a module of scipy.
-
-    Args:
-        name: of the module, such as "ndimage".
-
-    Raises:
-        ImportError: if scipy is not installed; the message says how to install it.
-    """
-    try:
-        return importlib.import_module(f"scipy.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != "scipy":
-            raise
-        raise ImportError("corruptions need scipy; install it with: pip install 'pointcoc[train]'") from error

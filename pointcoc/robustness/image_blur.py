@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from pointcoc.robustness.drawing import scipy_module
-
-Generator = np.random.Generator
+from scipy import ndimage
 
 
-def defocus_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def defocus_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Spread every pixel over a disk of radius 0.3, ..., 1.5 whose rim is softened."""
     radius, softening = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[strength - 1]
     kernel = _disk(radius * unit(image), softening)
-    return scipy_module("ndimage").convolve(image, kernel[:, :, None], mode="mirror")
+    return ndimage.convolve(image, kernel[:, :, None], mode="mirror")
 
 
-def glass_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def glass_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Blur, put a near pixel in place of every pixel once or twice, blur again: as through frosted glass.
 
     The code of the benchmark is written to exchange the two, but what it does is to copy one.
@@ -35,13 +32,13 @@ def glass_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return _gaussian(image, sigma * unit(image))
 
 
-def motion_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def motion_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Draw every pixel out in a direction within 45 degrees of the rows, by a deviation of 1, ..., 2.5 pixels."""
     length, sigma = ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))[strength - 1]
     return streak(image, length * unit(image), sigma * unit(image), draw.uniform(-math.pi / 4, math.pi / 4))
 
 
-def zoom_blur(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def zoom_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Average the image with itself enlarged by 1.00, 1.01, ... up to 1.05, 1.10, 1.15, 1.20, 1.25."""
     zooms = 1 + 0.01 * np.arange(5 * strength + 1)
     return (image + sum(enlarge(image, zoom) for zoom in zooms)) / (len(zooms) + 1)
@@ -63,9 +60,8 @@ def streak(image: np.ndarray, length: float, sigma: float, angle: float) -> np.n
     """
     steps = np.arange(2 * math.ceil(length) + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    shift = scipy_module("ndimage").shift
     moved = (
-        weight * shift(image, (step * math.sin(angle), step * math.cos(angle), 0), order=1, mode="nearest")
+        weight * ndimage.shift(image, (step * math.sin(angle), step * math.cos(angle), 0), order=1, mode="nearest")
         for step, weight in zip(steps, weights, strict=True)
     )
     return sum(moved) / weights.sum()
@@ -81,20 +77,20 @@ def enlarge(image: np.ndarray, zoom: float) -> np.ndarray:
     scale = np.array([1 / zoom, 1 / zoom, 1])
     middle = (np.array(image.shape) - 1) / 2
     offset = middle - scale * middle
-    return scipy_module("ndimage").affine_transform(image, scale, offset, order=1, mode="nearest")
+    return ndimage.affine_transform(image, scale, offset, order=1, mode="nearest")
 
 
 def _disk(radius: float, softening: float) -> np.ndarray:
     steps = np.arange(-math.ceil(radius) - 1, math.ceil(radius) + 2)
     disk = (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(float)
-    return scipy_module("ndimage").gaussian_filter(disk / disk.sum(), softening, radius=1, mode="constant")
+    return ndimage.gaussian_filter(disk / disk.sum(), softening, radius=1, mode="constant")
 
 
 def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
-    return scipy_module("ndimage").gaussian_filter(image, sigma, axes=(0, 1), mode="nearest")
+    return ndimage.gaussian_filter(image, sigma, axes=(0, 1), mode="nearest")
 
 
-def _shuffled(image: np.ndarray, reach: int, draw: Generator) -> np.ndarray:
+def _shuffled(image: np.ndarray, reach: int, draw: np.random.Generator) -> np.ndarray:
     """Take for every pixel one from `reach` rows and columns before to `reach` - 1 after it."""
     height, width = image.shape[:2]
     down, right = draw.integers(-reach, reach, size=(2, height, width))

@@ -5,32 +5,29 @@ Strengths are those of the benchmark (Hendrycks and Dietterich, ICLR 2019; creat
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-
-from pointcoc.robustness.drawing import scipy_module
-
-Generator = np.random.Generator
+from PIL import Image
+from scipy import ndimage
 
 
-def brightness(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def brightness(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Raise the brightness, the largest channel, by 0.05, ..., 0.3; hue and saturation stay."""
     value = image.max(2, keepdims=True)
     brighter = np.minimum(value + (0.05, 0.1, 0.15, 0.2, 0.3)[strength - 1], 1)
     return np.where(value > 0, image / np.where(value > 0, value, 1), 1) * brighter
 
 
-def contrast(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def contrast(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Draw all values towards the mean of their channel, to 0.75, ..., 0.15 of the distance."""
     mean = image.mean((0, 1), keepdims=True)
     return mean + (0.75, 0.5, 0.4, 0.3, 0.15)[strength - 1] * (image - mean)
 
 
-def elastic(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def elastic(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Bend the image: a random affine map and a smooth random movement of every pixel."""
     amount, smoothness, corner = (
         (0, 0, 0.08),
@@ -39,7 +36,6 @@ def elastic(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
         (0.1, 0.04, 0.05),
         (0.1, 0.03, 0.03),
     )[strength - 1]
-    ndimage = scipy_module("ndimage")
     side, (height, width) = min(image.shape[:2]), image.shape[:2]
     places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(float)
     movement = draw.uniform(-1, 1, places.shape) * amount * side
@@ -52,22 +48,22 @@ def elastic(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return np.stack(channels, axis=2)
 
 
-def pixelate(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def pixelate(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Shrink the sides to 0.95, ..., 0.65 and enlarge them again, both by averages over boxes."""
     factor = (0.95, 0.9, 0.85, 0.75, 0.65)[strength - 1]
     height, width = image.shape[:2]
     small = (max(1, int(width * factor)), max(1, int(height * factor)))
-    box = _pillow().Resampling.BOX
+    box = Image.Resampling.BOX
     return _by_pillow(image, lambda picture: picture.resize(small, box).resize((width, height), box))
 
 
-def jpeg(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def jpeg(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Write and read the image as JPEG of quality 80, 65, 58, 50, 40."""
     quality = (80, 65, 58, 50, 40)[strength - 1]
     return _by_pillow(image, lambda picture: _written_and_read(picture, quality))
 
 
-def _affine(places: np.ndarray, side: int, most: float, draw: Generator) -> np.ndarray:
+def _affine(places: np.ndarray, side: int, most: float, draw: np.random.Generator) -> np.ndarray:
     """Map places (2, H, W) by the affine map that moves three corners of the central square by up to `most`."""
     middle = (np.array(places.shape[1:]) // 2)[:, None]
     third = side // 3
@@ -81,19 +77,12 @@ def _affine(places: np.ndarray, side: int, most: float, draw: Generator) -> np.n
 def _written_and_read(picture: Any, quality: int) -> Any:
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality)
-    return _pillow().open(file)
+    return Image.open(file)
 
 
 def _by_pillow(image: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
     """Change an image as 8-bit picture: of three channels in color, else channel by channel."""
     bytes_ = np.round(image * 255).astype(np.uint8)
     parts = [bytes_] if image.shape[2] == 3 else list(np.moveaxis(bytes_, 2, 0))
-    changed = [np.asarray(change(_pillow().fromarray(part))) / 255 for part in parts]
+    changed = [np.asarray(change(Image.fromarray(part))) / 255 for part in parts]
     return changed[0] if image.shape[2] == 3 else np.stack(changed, axis=2)
-
-
-def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ModuleNotFoundError as error:
-        raise ImportError("corruptions need pillow; install it with: pip install 'pointcoc[train]'") from error

@@ -11,12 +11,11 @@ import numpy as np
 
 from pointcoc.robustness.image_blur import enlarge, streak, unit
 
-Generator = np.random.Generator
 GRAY = (0.299, 0.587, 0.114)
 ICE = (0.78, 0.88, 0.93)
 
 
-def snow(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def snow(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Bleach the image and let flakes fall, drawn out by the wind."""
     mean, deviation, zoom, least, length, sigma, kept = (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
@@ -33,7 +32,7 @@ def snow(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return bleached + flakes + flakes[::-1, ::-1]
 
 
-def frost(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def frost(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Darken the image and lay ice over it: pale blue ridges of a random height map.
 
     The benchmark lays parts of six photographs of frost over the images, with the same weights.
@@ -44,14 +43,14 @@ def frost(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
     return kept * image + amount * ridges * color
 
 
-def fog(image: np.ndarray, strength: int, draw: Generator) -> np.ndarray:
+def fog(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Add a cloudy layer of weight 0.2, ..., 1.5 and scale the sum so that the brightest value stays."""
     weight, decay = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))[strength - 1]
     brightest = image.max()
     return (image + weight * plasma(image.shape[:2], decay, draw)[:, :, None]) * brightest / (brightest + weight)
 
 
-def plasma(size: tuple[int, ...], decay: float, draw: Generator) -> np.ndarray:
+def plasma(size: tuple[int, ...], decay: float, draw: np.random.Generator) -> np.ndarray:
     """Make a height map in [0, 1] with the diamond-square algorithm on a torus, and cut a part out.
 
     Args:
@@ -72,7 +71,7 @@ def plasma(size: tuple[int, ...], decay: float, draw: Generator) -> np.ndarray:
     return (heights / heights.max())[: size[0], : size[1]]
 
 
-def _edges(heights: np.ndarray, step: int, amount: float, draw: Generator) -> None:
+def _edges(heights: np.ndarray, step: int, amount: float, draw: np.random.Generator) -> None:
     """Set the points between two corners from the corners and the middles around them, in place."""
     half = step // 2
     corners, middles = heights[::step, ::step], heights[half::step, half::step]

@@ -53,7 +53,6 @@ def corrupt_image(image: Tensor, kind: str, strength: int, seed: int = 0, index:
 
     Raises:
         ValueError: if the shape, a value, the kind or the strength is not allowed.
-        ImportError: if scipy or pillow are not installed.
     """
     check_corruption(kind, strength, tuple(IMAGE_CORRUPTIONS))
     if image.ndim != 3 or 0 in image.shape:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pointcoc.checks import check_folder, import_train_extra
-from pointcoc.data import DigitImages, HDF5Clouds, digits, image_folder, shapes
+from pointcoc.checks import check_folder, import_extra
+from pointcoc.data import DigitImages, HDF5Clouds, digits, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
+from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, Format, format_of
 from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.robustness.views import CloudViews, ImageViews
@@ -33,8 +34,8 @@ def open_views(
 
     Args:
         net: a network for images or clouds, with classes.
-        data: folder of images (see `image_folder`) or of clouds (see `HDF5Clouds`); None for the digits or the solids
-            that ship with the package.
+        data: folder of images (see `image_folder`) or of clouds (see `HDF5Clouds`, `ScanObjectNN`); None for the digits
+            or the solids that ship with the package.
         num_points: points of each cloud, the first of those stored; None for 1,024. Not for images.
         limit: items to take, drawn at random; None takes all.
         seed: of the corruptions and of what `limit` draws.
@@ -63,14 +64,15 @@ def _folder_clouds(net: ContextClusterNet, data: str | Path, num_points: int) ->
     folder = check_folder("--data", data)
     if net.config.in_channels != 3:
         raise ValueError(f"clouds have 3 features a point, x, y and z; the network takes {net.config.in_channels}")
-    if _holds_images(folder) and not _holds_clouds(folder):
+    if _holds(folder, IMAGE_FORMATS) and not _holds(folder, CLOUD_FORMATS):
         raise ValueError(f"the network takes clouds, but {folder} is a folder of images")
-    return HDF5Clouds(folder, "test", num_points)
+    chosen = format_of(folder, CLOUD_FORMATS)
+    return chosen.open(folder, chosen.splits[-1], num_points=num_points)
 
 
 def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Callable[[Tensor], Tensor]]:
     folder = check_folder("--data", data)
-    if _holds_clouds(folder):
+    if _holds(folder, CLOUD_FORMATS):
         raise ValueError(f"the network takes images, but {folder} is a folder of clouds")
     if net.config.in_channels not in (1, 3):
         raise ValueError(f"images have 3 channels or, in gray, 1; the network takes {net.config.in_channels}")
@@ -80,15 +82,15 @@ def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Calla
             "the weights do not state how images became their input; set net.weights_info = "
             "WeightsInfo(transform=ImageTransform(...)) and save them again with save_pretrained"
         )
-    return image_folder(folder, "val", _picture_transform(transform, net.config.in_channels)), _normalize(
-        transform.mean, transform.std
-    )
+    chosen = format_of(folder, IMAGE_FORMATS)
+    images = chosen.open(folder, chosen.splits[-1], transform=_picture_transform(transform, net.config.in_channels))
+    return images, _normalize(transform.mean, transform.std)
 
 
 def _picture_transform(transform: ImageTransform, channels: int) -> Callable[[Any], Tensor]:
     """Return what makes a picture an image (C, H, W) of the network's size, values in [0, 1]."""
-    transforms = import_train_extra("torchvision.transforms")
-    create = import_train_extra("timm.data").create_transform
+    transforms = import_extra("torchvision.transforms")
+    create = import_extra("timm.data").create_transform
     sized = create(
         (channels, *transform.input_size),
         interpolation=transform.interpolation,
@@ -124,7 +126,7 @@ def _solids(net: ContextClusterNet, num_points: int) -> HDF5Clouds:
 
 
 def _normalize(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
-    return import_train_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
+    return import_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
 
 
 def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None) -> None:
@@ -135,9 +137,5 @@ def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None
         )
 
 
-def _holds_clouds(folder: Path) -> bool:
-    return (folder / "shape_names.txt").is_file()
-
-
-def _holds_images(folder: Path) -> bool:
-    return any((folder / split).is_dir() for split in ("train", "val", "test"))
+def _holds(folder: Path, formats: Mapping[str, Format]) -> bool:
+    return any(one.fits(folder) for one in formats.values())

@@ -1,18 +1,14 @@
 """A measurement of robustness as a table, as JSON and as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pointcoc.robustness.measure import Robustness
 from pointcoc.version import __version__
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def to_json(result: Robustness, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,8 +62,6 @@ def draw_robustness(result: Robustness, num_classes: int | None = None) -> Figur
         result: the measurement.
         num_classes: of the data, for the line of chance; None leaves it out.
     """
-    from matplotlib.figure import Figure
-
     has_curve = bool(result.removed)
     figure = Figure(figsize=(11 if has_curve else 6.5, 1.6 + 0.32 * max(len(result.errors), 8)), layout="constrained")
     axes = figure.subplots(1, 1 + has_curve, squeeze=False, width_ratios=(1.15, 1)[: 1 + has_curve])[0]

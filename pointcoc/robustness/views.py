@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_count
+from pointcoc.checks import check_count, check_range
 from pointcoc.data import collate_sets
 from pointcoc.pointset import PointSet, image_to_points
 from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
@@ -21,31 +22,6 @@ from pointcoc.robustness.images import IMAGE_CORRUPTIONS, corrupt_image
 from pointcoc.train.items import source_of
 
 Change = Callable[[Any, int], Any]
-
-
-class Views(Protocol):
-    """What is measured: the loaders of one data set, all of the same items in the same order."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Names of the corruptions."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        ...
-
-    def clean(self) -> DataLoader:
-        """Return the items as they are."""
-        ...
-
-    def corrupted(self, kind: str, strength: int) -> DataLoader:
-        """Return the items under a corruption."""
-        ...
-
-    def reduced(self, percent: int) -> DataLoader:
-        """Return the items without a share of their points."""
-        ...
 
 
 class Changed(Dataset):
@@ -76,8 +52,14 @@ class Changed(Dataset):
         return source_of(self.dataset, self.numbers[index])
 
 
-class _Views:
-    """Items of a data set, some or all, that are changed as they are read."""
+class Views(ABC):
+    """What is measured: items of a data set, some or all, changed as they are read, always in the same order.
+
+    Attributes:
+        kinds: names of the corruptions.
+    """
+
+    kinds: tuple[str, ...]
 
     def __init__(self, items: Any, limit: int | None, seed: int, **loading: Any) -> None:
         self._items, self._seed = items, seed
@@ -88,11 +70,23 @@ class _Views:
         """Return the number of items."""
         return len(self._numbers)
 
+    @abstractmethod
+    def clean(self) -> DataLoader:
+        """Return the items as they are."""
+
+    @abstractmethod
+    def corrupted(self, kind: str, strength: int) -> DataLoader:
+        """Return the items under a corruption."""
+
+    @abstractmethod
+    def reduced(self, percent: int) -> DataLoader:
+        """Return the items without a share of their points."""
+
     def _changed(self, change: Change, **options: Any) -> DataLoader:
         return self._loader(Changed(self._items, self._numbers, change), **options)
 
 
-class CloudViews(_Views):
+class CloudViews(Views):
     """Clouds under the corruptions of `corrupt_cloud`; batches are (PointSet, labels).
 
     Args:
@@ -126,7 +120,7 @@ class CloudViews(_Views):
         return self._changed(partial(_reduced_cloud, percent=percent, seed=self._seed))
 
 
-class ImageViews(_Views):
+class ImageViews(Views):
     """Images under the corruptions of `corrupt_image`; batches are (images, labels).
 
     With pixels removed, batches are (PointSet, labels).
@@ -206,8 +200,7 @@ def kept(count: int, percent: int, seed: int, index: int) -> np.ndarray:
     Raises:
         ValueError: if the share is not allowed.
     """
-    if not 0 <= percent < 100:
-        raise ValueError(f"percent must be in [0, 99], got {percent}")
+    check_range("percent", percent, 0, 99)
     order = generator(seed, "removed", 0, index).permutation(count)
     return np.sort(order[: max(1, round(count * (100 - percent) / 100))])
 

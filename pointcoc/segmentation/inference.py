@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_range
+
 
 def class_map(model: nn.Module, image: Tensor, window: int | None = None, stride: int | None = None) -> Tensor:
     """Return the class of each pixel of an image.
@@ -40,8 +42,7 @@ def sliding_logits(model: nn.Module, image: Tensor, window: int, stride: int | N
     """
     if image.ndim != 3:
         raise ValueError(f"image must have shape (C, H, W), got {tuple(image.shape)}")
-    if window < 1:
-        raise ValueError(f"window must be at least 1, got {window}")
+    check_range("window", window, 1)
     stride = max(1, window * 2 // 3) if stride is None else stride
     if not 1 <= stride <= window:
         raise ValueError(f"stride must be in [1, {window}], the window, got {stride}: pixels would be left out")

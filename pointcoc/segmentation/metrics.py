@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 
-class Confusion(nn.Module):
+class Confusion(MulticlassConfusionMatrix):
     """Counts pixels by true and by predicted class, over as many images as it is shown.
 
     Args:
@@ -14,13 +15,14 @@ class Confusion(nn.Module):
         ignore_index: pixels with this target count nowhere.
     """
 
-    counts: Tensor
-
     def __init__(self, num_classes: int, ignore_index: int = -100):
-        super().__init__()
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self.register_buffer("counts", torch.zeros(num_classes, num_classes, dtype=torch.int64), persistent=False)
+        # The classes are checked here, by sentences that name them; the processes of a run are joined at its end.
+        super().__init__(num_classes, ignore_index, validate_args=False, sync_on_compute=False)
+
+    @property
+    def counts(self) -> Tensor:
+        """Pixels by true class (rows) and predicted class, shape (num_classes, num_classes), int64."""
+        return self.confmat
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -43,15 +45,14 @@ class Confusion(nn.Module):
             if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < self.num_classes:
                 found = f"{int(value.min())} to {int(value.max())}"
                 raise ValueError(f"{name} must hold classes 0 to {self.num_classes - 1}, got {found}")
-        rows = torch.bincount(true * self.num_classes + guess, minlength=self.num_classes**2)
-        self.counts += rows.view(self.num_classes, self.num_classes).to(self.counts.device)
+        super().update(guess.to(self.device), true.to(self.device))
 
     def iou(self) -> Tensor:
         """Intersection over union of each class, shape (num_classes,); NaN for one that is nowhere."""
         hits = self.counts.diagonal().double()
         return hits / (self.counts.sum(0) + self.counts.sum(1) - hits)
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:  # type: ignore[override]  # scores, not the matrix
         """Return `mean_iou`, `pixel_accuracy` and `class_accuracy`, 0 to 1.
 
         Classes that neither image nor prediction holds are left out of the mean IoU, classes that no image holds out of

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_range
+
 
 class PartScores:
     """Intersection over union of the parts of objects, each among the parts of its own category.
@@ -45,8 +47,7 @@ class PartScores:
                 f"prediction and target must have one shape (N,), N at least 1, got {tuple(prediction.shape)} and "
                 f"{tuple(target.shape)}"
             )
-        if not 0 <= category < len(self.parts):
-            raise ValueError(f"category must be in [0, {len(self.parts) - 1}], got {category}")
+        check_range("category", category, 0, len(self.parts) - 1)
         parts = self.parts[category]
         strange = sorted(set(target.unique().tolist()) - set(parts))
         if strange:

@@ -26,25 +26,24 @@ class ClassScores(PassScores):
         num_classes: classes of a pixel or point.
     """
 
-    counts: Tensor
-
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.register_buffer("counts", torch.zeros(num_classes, num_classes, dtype=torch.int64))
+        self.confusion = Confusion(num_classes, IGNORE)
+        self.keep()
 
     @torch.no_grad()
     def update(self, loss: Tensor, num_sets: int, choice: Tensor, target: Tensor) -> None:
         """Take in the sum of the losses of some items (), their number, and classes of one shape."""
         self.take(loss, num_sets)
-        is_counted = target != IGNORE
-        rows = target[is_counted] * len(self.counts) + choice[is_counted]
-        self.counts += torch.bincount(rows, minlength=len(self.counts) ** 2).view_as(self.counts)
+        self.confusion.update(choice, target)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the state dict of other scores; older ones hold the counts as a buffer of their own."""
+        super().restore({"confusion.confmat" if name == "counts" else name: value for name, value in state.items()})
 
     def compute(self) -> dict[str, float]:
         """`loss` (mean over items), and what `Confusion` computes if anything was counted."""
-        confusion = Confusion(len(self.counts), IGNORE)
-        confusion.counts = self.counts
-        return {**super().compute(), **(confusion.compute() if bool(self.counts.any()) else {})}
+        return {**super().compute(), **(self.confusion.compute() if bool(self.confusion.counts.any()) else {})}
 
 
 class PointScores(ClassScores):

@@ -16,7 +16,6 @@ class Shrinking(Protocol):
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if that is asked for."""
-        ...
 
 
 S = TypeVar("S", bound=Shrinking)

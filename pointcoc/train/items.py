@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
+from pointcoc.files import first_line
 from pointcoc.train.seeds import ITEM, seeded
 
 # What readers raise on damaged files. Anything else is a mistake in code, and keeps its traceback.
@@ -69,7 +70,7 @@ class Items(Dataset):
                 with seeded(self.seed, ITEM, key.epoch, index):
                     return self.dataset[index], index, bad
             except UNREADABLE as error:
-                bad.append(Bad(index, f"{source_of(self.dataset, index)}: {_reason(error)}"))
+                bad.append(Bad(index, f"{source_of(self.dataset, index)}: {first_line(error)}"))
         return None, key.item, bad
 
 
@@ -108,7 +109,3 @@ def source_of(dataset: Any, index: int) -> str:
         return str(dataset.source(index))
     samples = getattr(dataset, "samples", None)
     return str(samples[index][0]) if isinstance(samples, list) else f"item {index}"
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

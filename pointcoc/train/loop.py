@@ -7,6 +7,7 @@ classification: an image tensor or a `PointSet` of B sets, and integers (B,).
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,14 +199,16 @@ def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch |
         run.save()
     progress.epoch(run.epochs, train, val, is_best, run.left)
     if on_epoch is not None and run.is_main:
-        _call(on_epoch, kept, run.epochs)
+        with _evaluated(kept) as model:
+            on_epoch(model, run.epochs)
     run.stop_if_asked()
 
 
-def _call(on_epoch: OnEpoch, model: nn.Module, epoch: int) -> None:
-    """Call it with the model in evaluation mode; the model is left in the mode it came in."""
+@contextmanager
+def _evaluated(model: nn.Module) -> Iterator[nn.Module]:
+    """Lend a model in evaluation mode; it is left in the mode it came in."""
     was_training = model.training
-    on_epoch(model.eval(), epoch)
+    yield model.eval()
     model.train(was_training)
 
 
@@ -259,10 +262,8 @@ def _measure(
     """Scores of a model on the batches of all processes; the model is left in the mode it came in."""
     if len(batches) == 0:
         raise ValueError("loader must have at least one batch to measure a network on, got none")
-    was_training = model.training
-    scores = task.measure(model.eval(), _on_device(batches, accelerator, between), accelerator)
-    model.train(was_training)
-    return scores
+    with _evaluated(model):
+        return task.measure(model, _on_device(batches, accelerator, between), accelerator)
 
 
 def _on_device(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import torch
 from accelerate import Accelerator
@@ -110,37 +110,23 @@ def peak_memory(device: torch.device) -> float:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-class MetricsFile:
-    """metrics.jsonl: one JSON object a line, on disk as soon as it is known.
-
-    Every line has `split` ("update", "train", "val" or "test"), `epoch`, counted from 1, and `time`, the seconds since
-    1970 at which it was written. A number that is not finite becomes null.
+def append_metrics(file: TextIO, split: str, epoch: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Append one line to metrics.jsonl, one JSON object, and flush it: it is on disk as soon as it is known.
 
     Args:
-        path: file to continue, or to begin.
+        file: metrics.jsonl, opened to append.
+        split: "update", "train", "val" or "test".
+        epoch: counted from 1.
+        values: numbers by name; one that is not finite becomes null.
+
+    Returns:
+        The line: `split`, `epoch`, the values, and `time`, the seconds since 1970 at which it was written.
     """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a")
-
-    def write(self, split: str, epoch: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Append one line and flush it; returns it."""
-        plain = {name: _jsonable(value) for name, value in values.items()}
-        record = {"split": split, "epoch": epoch, **plain, "time": round(time.time(), 3)}
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
-        return record
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    plain = {name: _jsonable(value) for name, value in values.items()}
+    record = {"split": split, "epoch": epoch, **plain, "time": round(time.time(), 3)}
+    file.write(json.dumps(record, allow_nan=False) + "\n")
+    file.flush()
+    return record
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

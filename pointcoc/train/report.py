@@ -3,13 +3,13 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from accelerate import Accelerator
 
-from pointcoc.train.metrics import METRICS, MetricsFile, read_metrics
+from pointcoc.train.metrics import METRICS, append_metrics, read_metrics
 from pointcoc.train.run_folder import TRACKERS, plain_settings
 from pointcoc.train.settings import Settings
 from pointcoc.train.trackers import TENSORBOARD, trackers_of
@@ -34,7 +34,8 @@ class Report:
 
     def __init__(self, accelerator: Accelerator, settings: Settings, *, replay: bool = False) -> None:
         is_main, folder = accelerator.is_main_process, settings.out / TRACKERS
-        self._file = MetricsFile(settings.out / METRICS if is_main else Path(os.devnull))
+        settings.out.mkdir(parents=True, exist_ok=True)
+        self._file = (settings.out / METRICS if is_main else Path(os.devnull)).open("a")
         self._sent = Sent(folder / "sent") if is_main else None
         self._trackers: Sequence[Any] = ()
         if is_main and (names := trackers_of(settings.trackers)):
@@ -54,7 +55,7 @@ class Report:
             epoch: counted from 1.
             values: numbers by name; `update`, the updates so far, is the step of the trackers.
         """
-        record = self._file.write(split, epoch, values)
+        record = append_metrics(self._file, split, epoch, values)
         if not self._trackers:
             return
         self._show(record)
@@ -69,17 +70,13 @@ class Report:
             if tracker.name == TENSORBOARD and "update" in record:
                 tracker.log(_scalars(record), step=record["update"], walltime=record.get("time"))
 
-    def close(self) -> None:
-        """Close the file and the trackers."""
-        self._file.close()
-        for tracker in self._trackers:
-            tracker.finish()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.finish()
 
 
 class Sent:
@@ -135,10 +132,8 @@ def _describe(trackers: Sequence[Any], settings: Settings) -> None:
 
 def _scalars(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line, named by split; one that is not finite is left out."""
-    return dict(_numbers(record))
-
-
-def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in record.items():
-        if isinstance(value, (int, float)) and name not in ("update", "time"):
-            yield f"{record['split']}/{name}", float(value)
+    return {
+        f"{record['split']}/{name}": float(value)
+        for name, value in record.items()
+        if isinstance(value, (int, float)) and name not in ("update", "time")
+    }

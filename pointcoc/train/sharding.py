@@ -3,8 +3,7 @@
 What is saved is what one process saves: a run continues with or without shards, on any number of processes.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,11 +17,13 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Placement, Shard, distribute_tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 # What accelerate wraps with TRANSFORMER_BASED_WRAP if the configuration names no layers.
 UNITS = ("ClusterBlock",)
+WHOLE = StateDictOptions(full_state_dict=True)
+FROM_THE_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
 def is_asked_for() -> bool:
@@ -49,7 +50,8 @@ def switch_on(accelerator: Accelerator) -> None:
         )
     if parse_flag_from_env("FSDP_OFFLOAD_PARAMS") or parse_flag_from_env("FSDP_CPU_RAM_EFFICIENT_LOADING"):
         raise ValueError("FSDP must have fsdp_offload_params: false and fsdp_cpu_ram_efficient_loading: false")
-    # Both: whenever accelerate asks for its state, that of PartialState is copied over it.
+    # Accelerate has no public way to shard on a CPU. Both: whenever it asks for its state, that of PartialState is
+    # copied over it.
     accelerator.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
     accelerator.state.fsdp_plugin = plugin
 
@@ -59,11 +61,11 @@ def prepare(
 ) -> tuple[nn.Module, Any]:
     """Prepare a model and its optimizer, in shards or not; the moving average of the weights is cut as they are."""
     if is_sharded(accelerator):
-        if not hasattr(model, "_no_split_modules"):
+        plugin = accelerator.state.fsdp_plugin
+        if plugin.transformer_cls_names_to_wrap is None and not hasattr(model, "_no_split_modules"):
             kinds = {type(module).__name__ for module in model.modules()}
-            model._no_split_modules = [name for name in UNITS if name in kinds]  # type: ignore[assignment]
+            plugin.transformer_cls_names_to_wrap = [name for name in UNITS if name in kinds]
         if average is not None:
-            average._no_split_modules = model._no_split_modules
             fsdp2_prepare_model(accelerator, average)
     model, optimizer = accelerator.prepare(model, optimizer)
     if is_sharded(accelerator) and accelerator.native_amp:
@@ -77,95 +79,49 @@ def _autocast(accelerator: Accelerator, model: nn.Module) -> None:
     model.forward = convert_outputs_to_fp32(context(model.forward))
 
 
-def whole(value: Any) -> Any:
-    """Copy tensors, in dicts and lists, from their shards; all processes have to call this alike.
-
-    Tensors of one dtype are gathered at once: a state of hundreds of small tensors is one message, not hundreds.
-
-    Args:
-        value: a state dict, of a model or an optimizer; other values in it stay as they are.
-    """
-    groups: dict[Any, list[DTensor]] = {}
-    for part in _parts(value):
-        groups.setdefault((part.device_mesh, part.placements, part.dtype), []).append(part)
-    whole_of: dict[int, Tensor] = {}
-    for (mesh, placements, _), parts in groups.items():
-        whole_of |= zip(map(id, parts), _gathered(parts, mesh, placements), strict=True)
-    return _filled(value, whole_of)
-
-
-def _parts(value: Any) -> Iterator[DTensor]:
-    if isinstance(value, DTensor):
-        yield value
-    elif isinstance(value, (Mapping, list)):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _parts(one)
-
-
-def _filled(value: Any, whole_of: Mapping[int, Tensor]) -> Any:
-    if isinstance(value, DTensor):
-        return whole_of[id(value)]
-    if isinstance(value, Mapping):
-        return {name: _filled(one, whole_of) for name, one in value.items()}
-    return [_filled(one, whole_of) for one in value] if isinstance(value, list) else value
-
-
-@torch.no_grad()
-def _gathered(parts: list[DTensor], mesh: DeviceMesh, placements: tuple[Placement, ...]) -> list[Tensor]:
-    """Gather tensors of one dtype that are cut alike: FSDP cuts rows, as torch.chunk does, over one axis of a mesh."""
-    axes = [axis for axis, placement in enumerate(placements) if not placement.is_replicate()]
-    if len(axes) != 1 or placements[axes[0]] != Shard(0):
-        return [part.full_tensor() for part in parts]
-    num_shards = mesh.size(axes[0])
-    sizes = [-(-part.shape[0] // num_shards) * math.prod(part.shape[1:]) for part in parts]
-    mine = parts[0].to_local().new_zeros(sum(sizes))
-    for to, part in zip(mine.split(sizes), parts, strict=True):
-        local = part.to_local().flatten()
-        to[: len(local)] = local
-    everyone = mine.new_empty(num_shards * len(mine))
-    torch.distributed.all_gather_into_tensor(everyone, mine, group=mesh.get_group(axes[0]))
-    columns = everyone.view(num_shards, -1).split(sizes, dim=1)
-    return [
-        column.flatten()[: part.numel()].view(part.shape).clone() for column, part in zip(columns, parts, strict=True)
-    ]
-
-
-@torch.no_grad()
 def gather_weights(sharded: nn.Module, into: nn.Module) -> nn.Module:
     """Copy the weights of a sharded model into the same model without shards; buffers are those of the first process.
+
+    All processes have to call this alike.
 
     Returns:
         `into`, on the device of `sharded`.
     """
-    tensors: dict[str, Tensor] = whole(sharded.state_dict())
-    for tensor, part in zip(tensors.values(), sharded.state_dict().values(), strict=True):
-        if not isinstance(part, DTensor):
-            torch.distributed.broadcast(tensor, 0)
-    into.to(next(iter(tensors.values())).device).load_state_dict(tensors)
+    tensors = get_model_state_dict(sharded, options=WHOLE)
+    into.to(next(sharded.parameters()).device)
+    set_model_state_dict(into, tensors, options=FROM_THE_FIRST)
     return into
 
 
-@torch.no_grad()
 def scatter_weights(model: nn.Module, into: nn.Module) -> None:
     """Copy the weights of a model into the shards of the same model."""
-    tensors = model.state_dict()
-    for name, part in into.state_dict().items():
-        part.copy_(_like(tensors[name], part))
+    set_model_state_dict(into, model.state_dict(), options=WHOLE)
+
+
+# Not torch's get_optimizer_state_dict and its counterpart: where no step was made yet they make one, which counts, and
+# they call parameters by name, where a run without shards numbers them.
+def gather_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the tensors in the state dict of an optimizer from their shards; all processes have to call this alike."""
+    return _mapped(state, lambda number, value: value.full_tensor() if isinstance(value, DTensor) else value)
 
 
 def scatter_state(state: Mapping[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:
     """Cut the state dict of an optimizer like its parameters.
 
     Args:
-        state: whole, from `whole`.
+        state: whole, from `gather_state`.
         parameters: those of the optimizer, in its order, in shards or not.
     """
     by_number = dict(enumerate(parameters))
-    cut = {
-        number: {name: _like(value, by_number[number]) for name, value in one.items()}
-        for number, one in state["state"].items()
+    return _mapped(state, lambda number, value: _like(value, by_number[number]))
+
+
+def _mapped(state: Mapping[str, Any], change: Callable[[int, Any], Any]) -> dict[str, Any]:
+    """Change what the state dict of an optimizer holds of each parameter, by its number."""
+    changed = {
+        number: {name: change(number, value) for name, value in one.items()} for number, one in state["state"].items()
     }
-    return {**state, "state": cut}
+    return {**state, "state": changed}
 
 
 def _like(value: Any, part: Tensor) -> Any:

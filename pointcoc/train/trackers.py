@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
 
+from pointcoc.checks import check_choice
+
 AUTO, NONE = "auto", "none"
 TENSORBOARD = "tensorboard"
 PACKAGES = {"comet_ml": "comet-ml"}  # the other packages have the name of their tracker
@@ -22,8 +24,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """
     choices = [AUTO, NONE, *sorted(LOGGER_TYPE_TO_CLASS)]
     for name in names:
-        if name not in choices:
-            raise ValueError(f"unknown tracker {name!r}; choose from {', '.join(choices)}")
+        check_choice("tracker", name, choices)
     if not names or len(set(names)) < len(names) or (len(names) > 1 and {AUTO, NONE} & set(names)):
         raise ValueError(f"trackers must be auto, none, or different names, got {' '.join(names) or 'nothing'}")
 

@@ -13,7 +13,7 @@ from torch import nn
 from pointcoc.train import checkpoint
 from pointcoc.train.optimization import make_optimizer
 from pointcoc.train.settings import Settings
-from pointcoc.train.sharding import gather_weights, is_sharded, prepare, scatter_state, scatter_weights, whole
+from pointcoc.train.sharding import gather_state, gather_weights, is_sharded, prepare, scatter_state, scatter_weights
 
 
 @dataclass(kw_only=True)
@@ -85,7 +85,7 @@ class Weights:
         """What moves the weights, as a checkpoint holds it; all processes call this alike."""
         scaler = self.accelerator.scaler
         return {
-            "optimizer": whole(self.optimizer.state_dict()),
+            "optimizer": gather_state(self.optimizer.state_dict()),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PIL import Image
+
+from pointcoc.checks import check_choice, check_range, import_extra
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.figures import draw_stages
 from pointcoc.viz.trace import trace
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 LAST = 3  # the end stays on the screen as long as so many epochs
 FRAME = re.compile(r"(?P<name>.+)-epoch(?P<epoch>\d{4})\.png")
@@ -66,13 +66,10 @@ def animate(folder: str | Path, out: str | Path, name: str | None = None, second
             allowed.
         ImportError: if an MP4 is asked for and the package av is not installed.
     """
-    from PIL import Image
-
     ending = Path(out).suffix.lower()
     if ending not in WRITERS:
         raise ValueError(f"out must end with {' or '.join(WRITERS)}, got {out}")
-    if not 0.02 <= seconds <= 60:
-        raise ValueError(f"seconds must be in [0.02, 60], got {seconds}")
+    check_range("seconds", seconds, 0.02, 60)
     files = _frames(Path(folder), name)
     frames = [Image.open(file).convert("RGB") for file in files]
     other = next((i for i, frame in enumerate(frames) if frame.size != frames[0].size), None)
@@ -86,19 +83,14 @@ def animate(folder: str | Path, out: str | Path, name: str | None = None, second
     return len(frames)
 
 
-def _write_gif(frames: list[Image], out: Path, seconds: float) -> None:
-    from PIL import Image
-
+def _write_gif(frames: list[Image.Image], out: Path, seconds: float) -> None:
     milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * LAST * seconds)]
     frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     frames[0].save(out, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
 
 
-def _write_mp4(frames: list[Image], out: Path, seconds: float) -> None:
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ImportError("an MP4 needs av; install it with: pip install 'pointcoc[viz]', or write a .gif") from error
+def _write_mp4(frames: list[Image.Image], out: Path, seconds: float) -> None:
+    av = import_extra("av", "viz", "an MP4, unlike a .gif, needs")
     with av.open(str(out), "w") as film:
         stream = film.add_stream("libx264", rate=1 / Fraction(seconds).limit_denominator(1000))
         stream.width, stream.height = _even(frames[0]).size
@@ -108,10 +100,8 @@ def _write_mp4(frames: list[Image], out: Path, seconds: float) -> None:
         film.mux(stream.encode())
 
 
-def _even(frame: Image) -> Image:
+def _even(frame: Image.Image) -> Image.Image:
     """Add a white row or column where a side is odd: H.264 halves both sides for colors."""
-    from PIL import Image
-
     whole = Image.new("RGB", (frame.width + frame.width % 2, frame.height + frame.height % 2), "white")
     whole.paste(frame)
     return whole
@@ -132,6 +122,5 @@ def _frames(folder: Path, name: str | None) -> list[Path]:
     if name is None and len(names) > 1:
         raise ValueError(f"{folder} holds maps of several inputs; choose one of {', '.join(names)}")
     chosen = names[0] if name is None else name
-    if chosen not in names:
-        raise ValueError(f"unknown input {chosen!r}; choose from {', '.join(names)}")
+    check_choice("input", chosen, names)
     return [file for one, _, file in sorted(found, key=lambda frame: frame[1]) if one == chosen]

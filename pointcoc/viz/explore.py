@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import colormaps
+from PIL import Image
 from torch import Tensor
 
 from pointcoc.models.clusters import StageClusters
@@ -116,8 +117,6 @@ def _stage_arrays(traced: Trace, stage: StageClusters, s: int) -> list[tuple[str
 
 
 def _image(one: Exhibit) -> dict[str, Any]:
-    from PIL import Image
-
     traced = one.trace
     assert traced.points.sizes is not None
     height, width = traced.points.sizes[0].tolist()

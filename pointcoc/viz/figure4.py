@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pointcoc.checks import import_extra
+from pointcoc.models import ImageTransform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet, image_to_points
 from pointcoc.viz.inputs import image_input
@@ -18,7 +20,6 @@ from pointcoc.viz.maps import overlay
 from pointcoc.viz.trace import trace
 
 VIT_BLOCKS = (2, 5, 8, 11)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAT = 0.55
 Row = tuple[str, list[Tensor], list[str]]  # title, maps, the place in the network of each
 
@@ -86,20 +87,17 @@ def activation_maps(model: nn.Module, images: Tensor, target: int | None = None)
     Returns:
         One map (H, W) a stage, in [0, 1].
     """
-    try:
-        from pytorch_grad_cam import GradCAM
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "class activation maps need grad-cam; install it with: pip install 'pointcoc[viz]'"
-        ) from error
-    targets = None if target is None else [ClassifierOutputTarget(target)]
+    gradcam, targets_of = (
+        import_extra(module, "viz", "class activation maps need")
+        for module in ("pytorch_grad_cam", "pytorch_grad_cam.utils.model_targets")
+    )
+    targets = None if target is None else [targets_of.ClassifierOutputTarget(target)]
     model = copy.deepcopy(model)  # gradients stay in the copy
     tapped = _Tapped(model) if isinstance(model, ContextClusterNet) else model
     maps = []
     for s, layer in enumerate(_layers(tapped)):
         reshape = tapped.maps_of(s) if isinstance(tapped, _Tapped) else None
-        with GradCAM(tapped, [layer], reshape_transform=reshape) as cam, torch.enable_grad():
+        with gradcam.GradCAM(tapped, [layer], reshape_transform=reshape) as cam, torch.enable_grad():
             maps.append(torch.from_numpy(cam(images, targets)[0]))
     return maps
 
@@ -165,7 +163,7 @@ def _heat(picture: Tensor, maps: list[Tensor]) -> list[Tensor]:
 def _normalized(picture: Tensor, model: nn.Module) -> Tensor:
     """Normalize as a network of timm says it was trained."""
     settings = getattr(model, "pretrained_cfg", None) or {}
-    mean, std = (torch.tensor(settings.get(name, value)) for name, value in (("mean", MEAN), ("std", STD)))
+    mean, std = (torch.tensor(settings.get(name, getattr(ImageTransform, name))) for name in ("mean", "std"))
     like = next(model.parameters())
     return ((picture - mean) / std).permute(2, 0, 1)[None].to(like.device, like.dtype)
 

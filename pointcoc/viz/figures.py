@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pointcoc.checks import check_choice
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.colors import center_colors
 from pointcoc.viz.maps import (
@@ -102,8 +103,7 @@ def draw_grid(
         ValueError: if a name is unknown, both are the same, or a stage, block or head does not exist.
     """
     for name, value, allowed in (("kind", kind, KINDS), ("rows", rows, ALONG), ("columns", columns, ALONG)):
-        if value not in allowed:
-            raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(allowed)}")
+        check_choice(name, value, allowed)
     if rows == columns:
         raise ValueError(f"rows and columns must differ, got {rows!r} for both")
     _name(traced, stage, block, head)  # what does not exist gets its sentence

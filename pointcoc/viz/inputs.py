@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from pointcoc.checks import check_range
 from pointcoc.data.cloud_files import CLOUD_READERS, read_points
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.card import ImageTransform, find_transform
@@ -16,6 +18,7 @@ from pointcoc.pointset import PointSet
 from pointcoc.viz.trace import Trace, trace
 
 IMAGE_SIZE, NUM_POINTS = 224, 2048
+ENDINGS = ", ".join(CLOUD_READERS)
 
 
 def is_cloud_file(path: str | Path) -> bool:
@@ -52,10 +55,7 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no image, or `size` is below 1.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    check_range("size", size, 1)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
@@ -85,8 +85,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
     """
-    if num_points < 1:
-        raise ValueError(f"num_points must be at least 1, got {num_points}")
+    check_range("num_points", num_points, 1)
     pos = torch.from_numpy(read_points(path, 3))
     if len(pos) > num_points:
         pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]

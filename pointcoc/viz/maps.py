@@ -6,6 +6,7 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
+from pointcoc.checks import check_choice, check_range
 from pointcoc.models.clusters import StageClusters
 from pointcoc.viz.colors import center_colors, cluster_colors
 from pointcoc.viz.trace import Trace
@@ -91,8 +92,7 @@ def point_colors(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, 
     Raises:
         ValueError: if the kind, the stage, the block or the head does not exist.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
+    check_choice("kind", kind, KINDS)
     if kind == "similarity":
         similarity = trace.similarity(stage, block, head).detach().cpu().double()
         low, high = similarity.aminmax()
@@ -117,19 +117,19 @@ def overlay(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, opaci
     Raises:
         ValueError: if the input is no image, or a number is not allowed.
     """
-    if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity must be in [0, 1], got {opacity}")
+    check_range("opacity", opacity, 0, 1)
     colors = point_colors(trace, stage, block, head)
     picture = lay_out(trace, opacity * colors + (1 - opacity) * input_colors(trace), 1.0)
     picture[borders(lay_out(trace, trace.cluster(stage, block, head).cpu(), -1))] *= 0.35
     return picture
 
 
-def borders(numbers: Tensor) -> Tensor:
-    """Say which sites of a map (H, W) differ from the one below or to the right."""
-    edge = torch.zeros(numbers.shape, dtype=torch.bool)
-    edge[:-1] |= numbers[:-1] != numbers[1:]
-    edge[:, :-1] |= numbers[:, :-1] != numbers[:, 1:]
+def borders(numbers: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Say which sites of a map (H, W) differ from the one below or to the right, where both count: all, or a mask."""
+    counts = torch.ones_like(numbers, dtype=torch.bool) if counts is None else counts
+    edge = torch.zeros_like(counts)
+    edge[:-1] |= (numbers[:-1] != numbers[1:]) & counts[:-1] & counts[1:]
+    edge[:, :-1] |= (numbers[:, :-1] != numbers[:, 1:]) & counts[:, :-1] & counts[:, 1:]
     return edge
 
 

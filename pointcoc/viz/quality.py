@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.viz.maps import lay_out
+from pointcoc.checks import check_range
+from pointcoc.viz.maps import borders, lay_out
 from pointcoc.viz.trace import Trace
 
 
@@ -46,8 +47,7 @@ def segment_quality(segments: Tensor, labels: Tensor, ignore: int | None = None,
     """
     if segments.ndim != 2 or segments.shape != labels.shape:
         raise ValueError(f"segments and labels must be two maps of one size, got {segments.shape} and {labels.shape}")
-    if tolerance < 0:
-        raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
+    check_range("tolerance", tolerance, 0)
     counts = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)
     if not counts.any():
         raise ValueError(f"every pixel has the label to ignore, {ignore}")
@@ -76,18 +76,10 @@ def cluster_segments(traced: Trace, stage: int = -1, block: int = -1, head: int 
 
 
 def _boundary_recall(segments: Tensor, labels: Tensor, counts: Tensor, tolerance: int) -> float:
-    wanted = _boundary(labels, counts)
+    wanted = borders(labels, counts)
     if not wanted.any():
         return 1.0
     window = 2 * tolerance + 1
-    found = _boundary(segments, torch.ones_like(counts)).float()[None, None]
+    found = borders(segments).float()[None, None]
     near = F.max_pool2d(found, window, stride=1, padding=tolerance)[0, 0] > 0
     return float((wanted & near).sum() / wanted.sum())
-
-
-def _boundary(numbers: Tensor, counts: Tensor) -> Tensor:
-    """Pixels whose neighbor below or to the right has another number, both of which count."""
-    edge = torch.zeros_like(counts)
-    edge[:-1] |= (numbers[:-1] != numbers[1:]) & counts[:-1] & counts[1:]
-    edge[:, :-1] |= (numbers[:, :-1] != numbers[:, 1:]) & counts[:, :-1] & counts[:, 1:]
-    return edge

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pointcoc.data.solids import ROUND, SOLIDS, random_rotations, revolve, sample_surface, solid_clouds
+from pointcoc.data.solids import ROUND, SOLIDS, random_rotations, revolve, sample_faces, solid_clouds
 
 
 def mesh(*corners, sides=ROUND):
@@ -44,7 +44,7 @@ def test_tube_is_closed_in_itself():
 
 def test_points_lie_on_the_surface_and_are_uniform_by_area():
     rng = np.random.default_rng(0)
-    points = sample_surface(*mesh((0, 0), (1, 0), (1, 4), (0, 4)), 20000, rng)[0]
+    points = sample_faces(*mesh((0, 0), (1, 0), (1, 4), (0, 4)), 20000, rng)[0][0]
     radius, height = np.hypot(points[:, 0], points[:, 1]), points[:, 2]
     side = (height > 1e-9) & (height < 4 - 1e-9)
     assert side.mean() == pytest.approx(0.8, abs=0.01)  # 8 pi of 10 pi
@@ -56,19 +56,19 @@ def test_points_lie_on_the_surface_and_are_uniform_by_area():
 def test_points_on_a_ball_are_uniform():
     """Archimedes: the height of a uniform point of a sphere is uniform."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, 49)
-    points = sample_surface(*mesh(*zip(np.cos(angles), np.sin(angles), strict=True)), 20000, np.random.default_rng(0))
+    points = sample_faces(*mesh(*zip(np.cos(angles), np.sin(angles), strict=True)), 20000, np.random.default_rng(0))[0]
     assert np.histogram(points[0, :, 2], bins=10, range=(-1, 1))[0] / 20000 == pytest.approx(np.full(10, 0.1), abs=0.01)
 
 
 def test_triangles_without_area_get_no_points():
     vertices = np.array([[[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 5, 0.0]]])
-    points = sample_surface(vertices, np.array([[0, 1, 2], [0, 1, 3], [2, 1, 0]]), 1000, np.random.default_rng(0))
+    points = sample_faces(vertices, np.array([[0, 1, 2], [0, 1, 3], [2, 1, 0]]), 1000, np.random.default_rng(0))[0]
     assert (points[..., 0] <= 1 - points[..., 1] / 5 + 1e-9).all() and points[..., 1].max() > 4
 
 
 def test_each_mesh_gets_its_own_points():
     vertices, faces = revolve(np.array([[(0, 0), (1, 0), (0, 1)], [(0, 5), (1, 5), (0, 6)]], dtype=float), 4)
-    points = sample_surface(vertices, faces, 100, np.random.default_rng(0))
+    points = sample_faces(vertices, faces, 100, np.random.default_rng(0))[0]
     assert points.shape == (2, 100, 3)
     assert points[0, :, 2].max() < 1 + 1e-9 and points[1, :, 2].min() > 5 - 1e-9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from pointcoc.checks import import_extra
 from pointcoc.robustness import (
     CLOUD_CORRUPTIONS,
     IMAGE_CORRUPTIONS,
@@ -22,7 +24,7 @@ from pointcoc.robustness import (
     to_json,
     to_markdown,
 )
-from pointcoc.robustness.drawing import generator, scipy_module
+from pointcoc.robustness.drawing import generator
 from pointcoc.robustness.views import chosen, kept
 
 
@@ -224,9 +226,7 @@ def test_random_numbers_differ_in_everything_they_are_drawn_for() -> None:
 
 
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name, name="scipy")
-
-    monkeypatch.setattr("importlib.import_module", missing)
-    with pytest.raises(ImportError, match=r"corruptions need scipy; install it with: pip install 'pointcoc\[train\]'"):
-        scipy_module("ndimage")
+    monkeypatch.delitem(sys.modules, "pointcoc.robustness.image_blur")
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ImportError, match=r"robustness needs scipy; install it with: pip install 'pointcoc\[train\]'"):
+        import_extra("pointcoc.robustness.image_blur", needs="robustness needs")

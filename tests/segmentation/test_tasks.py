@@ -202,3 +202,13 @@ def test_segmentation_and_detection_need_no_extra_of_training() -> None:
     words = "import sys, pointcoc.segmentation, pointcoc.detection; print({'accelerate', 'timm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_scores_of_runs_that_kept_counts_in_a_buffer_are_read() -> None:
+    scores, later = PixelTask(2).new_scores(), PixelTask(2).new_scores()
+    scores.update(torch.tensor(3.0), 2, torch.tensor([0, 1, 1]), torch.tensor([0, 0, IGNORED]))
+    state = scores.state_dict()
+    state["counts"] = state.pop("confusion.confmat")
+    later.restore(state)
+    assert later.compute() == scores.compute()
+    assert later.confusion.counts.tolist() == [[1, 1], [0, 0]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from pointcoc.train.curves import draw_curves, save_curves
-from pointcoc.train.metrics import MetricsFile
+from pointcoc.train.metrics import append_metrics
 
 
 def test_a_line_for_each_split() -> None:
@@ -22,8 +22,8 @@ def test_a_line_for_each_split() -> None:
 
 
 def test_the_picture_of_a_folder(tmp_path: Path) -> None:
-    with MetricsFile(tmp_path / "metrics.jsonl") as metrics:
-        metrics.write("train", 1, {"loss": 1.0, "accuracy": 0.5})
+    with (tmp_path / "metrics.jsonl").open("a") as metrics:
+        append_metrics(metrics, "train", 1, {"loss": 1.0, "accuracy": 0.5})
     with Image.open(save_curves(tmp_path)) as picture:
         assert picture.format == "PNG"
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "curves.png"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointcoc.train.metrics import MetricsFile, Progress, Scores, trim_metrics
+from pointcoc.train.metrics import Progress, Scores, append_metrics, trim_metrics
 
 
 def test_scores_by_hand() -> None:
@@ -22,25 +22,25 @@ def test_scores_by_hand() -> None:
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "metrics.jsonl"
-    with MetricsFile(path) as metrics:
-        metrics.write("train", 1, {"loss": 0.5, "is_best": True})
+    path = tmp_path / "metrics.jsonl"
+    with path.open("a") as metrics:
+        append_metrics(metrics, "train", 1, {"loss": 0.5, "is_best": True})
         line = json.loads(path.read_text())
         assert abs(line.pop("time") - time.time()) < 60
         assert line == {"split": "train", "epoch": 1, "loss": 0.5, "is_best": True}
-        metrics.write("val", 1, {"loss": float("nan")})
+        append_metrics(metrics, "val", 1, {"loss": float("nan")})
         assert json.loads(path.read_text().splitlines()[1])["loss"] is None
 
 
 def test_trimming_keeps_whole_epochs_and_the_updates_of_one_begun(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    with MetricsFile(path) as metrics:
+    with path.open("a") as metrics:
         for epoch in (1, 2, 3):
-            metrics.write("update", epoch, {"update": 10 * epoch - 5})
-            metrics.write("update", epoch, {"update": 10 * epoch})
-            metrics.write("train", epoch, {})
-        metrics.write("test", 1, {})
-        metrics.write("test-votes", 1, {})
+            append_metrics(metrics, "update", epoch, {"update": 10 * epoch - 5})
+            append_metrics(metrics, "update", epoch, {"update": 10 * epoch})
+            append_metrics(metrics, "train", epoch, {})
+        append_metrics(metrics, "test", 1, {})
+        append_metrics(metrics, "test-votes", 1, {})
     with path.open("a") as file:
         file.write('{"split": "tr')
     trim_metrics(path, 2, 25)

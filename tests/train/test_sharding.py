@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pointcoc.train import fit
-from pointcoc.train.sharding import is_asked_for, scatter_state, switch_on, whole
+from pointcoc.train.sharding import gather_state, is_asked_for, scatter_state, switch_on
 
 
 @pytest.mark.parametrize(
@@ -32,5 +32,5 @@ def test_one_process_has_no_shards(tiny, train_loader, settings, monkeypatch) ->
 
 def test_what_has_no_shards_stays_as_it_is() -> None:
     state = {"state": {0: {"step": torch.tensor(3.0), "mean": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
-    assert whole(state) == state
+    assert gather_state(state) == state
     assert scatter_state(state, [torch.zeros(2)]) == state

@@ -59,7 +59,7 @@ def test_an_mp4_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Image.new("RGB", (4, 4)).save(tmp_path / "a-epoch0001.png")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(
-        ImportError, match=r"an MP4 needs av; install it with: pip install 'pointcoc\[viz\]', or write a"
+        ImportError, match=r"an MP4, unlike a .gif, needs av; install it with: pip install 'pointcoc\[viz\]"
     ):
         animate(tmp_path, tmp_path / "a.mp4")
     assert not (tmp_path / "a.mp4").exists()

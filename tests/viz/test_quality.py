@@ -58,7 +58,7 @@ def test_clusters_as_segments(image_net: ContextClusterNet) -> None:
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match="two maps of one size"):
         segment_quality(LABELS, LABELS[:2])
-    with pytest.raises(ValueError, match="tolerance must be at least 0 pixels, got -1"):
+    with pytest.raises(ValueError, match="tolerance must be at least 0, got -1"):
         segment_quality(LABELS, LABELS, tolerance=-1)
     with pytest.raises(ValueError, match="every pixel has the label to ignore, 0"):
         segment_quality(LABELS, torch.zeros_like(LABELS), ignore=0)
