@@ -87,7 +87,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     """
     if num_points < 1:
         raise ValueError(f"num_points must be at least 1, got {num_points}")
-    pos = torch.from_numpy(read_points(path, 3))
+    pos = torch.from_numpy(read_points(path, colors=False))
     if len(pos) > num_points:
         pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
     return to_unit_ball(pos).float()
