@@ -86,7 +86,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
         ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
     """
     check_range("num_points", num_points, 1)
-    pos = torch.from_numpy(read_points(path, 3))
+    pos = torch.from_numpy(read_points(path, colors=False))
     if len(pos) > num_points:
         pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
     return to_unit_ball(pos).float()

@@ -40,6 +40,7 @@ def test_points_of_text_and_arrays_with_and_without_colors(tmp_path: Path) -> No
     np.savetxt(tmp_path / "c.xyz", POINTS[:, :4])
     assert np.array_equal(read_points(tmp_path / "a.npy"), POINTS)
     assert np.array_equal(read_points(tmp_path / "b.txt"), POINTS)
+    assert np.array_equal(read_points(tmp_path / "b.txt", colors=False), POINTS[:, :3])
     assert np.array_equal(read_points(tmp_path / "c.xyz"), POINTS[:, :3])
 
 
