@@ -58,7 +58,7 @@ def main() -> None:
 
 def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: AnySettings, out: Path) -> None:
     """Train a network, print its test accuracy in float16's rounding, and save it."""
-    transform = None if config.anchors == "fps" else ImageTransform(crop_pct=1.0, input_size=(32, 32))
+    transform = ImageTransform(crop_pct=1.0, input_size=(32, 32)) if config.reads_images else None
     torch.manual_seed(settings.seed)
     net, start = ContextClusterNet(config), time.perf_counter()
     fit(net, loaders.train, None, settings)

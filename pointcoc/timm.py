@@ -21,6 +21,7 @@ from pointcoc.models.config import NetworkConfig
 from pointcoc.models.hub import read_preset
 from pointcoc.models.official_weights import DOWNLOADS, adapt_in_channels, check_dialect, find_dialect, rename_official
 from pointcoc.models.presets import PRESETS
+from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.timm_adapter import ContextClusterModel
 
 __all__ = ["ContextClusterModel", "checkpoint_filter_fn"]  # timm appends the names of the presets
@@ -98,7 +99,8 @@ def _data_settings(config: NetworkConfig, transform: ImageTransform) -> dict[str
 
 def _create(preset: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """Build a model, or its features, the way timm's own entry functions do."""
-    options, config = _read_options(preset, pretrained, options), PRESETS[preset]
+    config = find_preset(preset, dense=options.get("dense", False))
+    options = _read_options(preset, pretrained, options)
     overlay = options.pop("pretrained_cfg_overlay", None) or {}
     cfg = resolve_pretrained_cfg(preset, options.get("pretrained_cfg"), overlay)
     if pretrained and not (cfg.has_weights or cfg.state_dict):
@@ -166,6 +168,6 @@ def _register(preset: str) -> Callable[..., nn.Module]:
     return register_model(entry)
 
 
-IMAGE_PRESETS = tuple(name for name, config in PRESETS.items() if config.anchors == "lattice" and config.pos_dim == 2)
+IMAGE_PRESETS = tuple(name for name, config in PRESETS.items() if config.reads_images)
 default_cfgs = generate_default_cfgs({name: _default_cfg(name, PRESETS[name]) for name in IMAGE_PRESETS})
 globals().update({name: _register(name) for name in IMAGE_PRESETS})  # timm lists them in __all__

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCardData
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.official_weights import DOWNLOADS
 from pointcoc.models.presets import PRESETS
+from pointcoc.models.weights_policy import fields_changing, read_settings
 from pointcoc.version import __version__
 
 PAPER = "https://arxiv.org/abs/2303.01494"
@@ -19,7 +20,7 @@ OFFICIAL_PRESETS = (
     "coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small", "coc_medium", "coc_base_dim64", "coc_base_dim96",
 )  # fmt: skip
 # A network with other values in these fields is still the preset.
-VARIABLE = ("num_classes", "in_channels", "normalizer", "drop_path", "dropout", "layer_scale", "backend")
+VARIABLE = (*fields_changing("head", "input", "training", "start", "nothing"), "normalizer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def config_from_json(content: Any, where: str) -> tuple[NetworkConfig, WeightsIn
             "wrote it: install that version or a later one"
         )
     try:
-        return NetworkConfig(**values), info_from_json(header)
+        return read_settings(values, where), info_from_json(header)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{where} holds a value that is not allowed: {error}") from error
 
@@ -175,13 +176,13 @@ def _tuple(value: Any) -> Any:
 
 
 def _pipeline(config: NetworkConfig) -> str | None:
-    if config.anchors != "lattice":
+    if not config.reads_images:
         return None  # the hub has no task for clouds
     return "image-classification" if config.num_classes else "image-feature-extraction"
 
 
 def _facts(config: NetworkConfig, info: WeightsInfo, num_parameters: int) -> dict[str, str]:
-    images, channels = config.anchors == "lattice", config.in_channels
+    images, channels = config.on_lattice, config.in_channels
     return {
         "preset": preset_name(config) or "none (see config.json)",
         "normalizer": config.normalizer,

@@ -31,7 +31,7 @@ class StageMaps(nn.Module):
     def __init__(self, net: ContextClusterNet):
         super().__init__()
         config = net.config
-        if config.anchors != "lattice" or config.pos_dim != 2 or config.strides != (4, 2, 2, 2):
+        if not config.reads_images or config.strides != (4, 2, 2, 2):
             raise ValueError(
                 "dense prediction needs a network of images with strides (4, 2, 2, 2), as coc_small has, got anchors "
                 f"{config.anchors!r}, pos_dim {config.pos_dim} and strides {config.strides}"
@@ -119,7 +119,7 @@ def _timm_features(name: str, pretrained: bool) -> nn.Module:
     import timm  # optional, and slow to import
 
     if not timm.is_model(name):
-        fitting = [key for key, one in PRESETS.items() if one.anchors == "lattice" and one.strides == (4, 2, 2, 2)]
+        fitting = [key for key, one in PRESETS.items() if one.reads_images and one.strides == (4, 2, 2, 2)]
         presets = ", ".join(fitting)
         raise ValueError(f"unknown backbone {name!r}; choose from {presets}, or a model that timm.list_models() names")
     return timm.create_model(name, features_only=True, pretrained=pretrained)

@@ -166,7 +166,7 @@ def load_preset(network_class: type[N], name: str, overrides: Mapping[str, Any])
     find_preset(name, **overrides)
     config, info, weights = read_preset(name)
     state = load_checkpoint(weights)
-    if overrides.get("in_channels", config.in_channels) != config.in_channels and config.anchors == "lattice":
+    if overrides.get("in_channels", config.in_channels) != config.in_channels and config.on_lattice:
         check_state(state, config, str(weights))
         first = f"{config.first_layer}.weight"
         state = {**state, first: adapt_in_channels(state[first], overrides["in_channels"], config.coordinate_dim)}

@@ -136,7 +136,7 @@ def _reducer(config: NetworkConfig, s: int) -> nn.Module:
     in_dim = config.dims[s - 1] if s else config.in_channels + config.coordinate_dim
     if config.reducer == "steps":
         return StepReducer(in_dim, config.dims[s], config.steps(s), config.pos_dim)
-    if config.anchors == "lattice":
+    if config.on_lattice:
         return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
     norm = config.norm if s else None  # the input is raw
     return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm)

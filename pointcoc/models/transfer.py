@@ -19,9 +19,10 @@ from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.weights_folder import CONFIG, build, override
+from pointcoc.models.weights_policy import fields_changing, read_settings
 
 # What the parameters of the stages, and the meaning of these, depend on; nothing of it knows images or clouds.
-STAGE_FIELDS = ("depths", "dims", "heads", "head_dims", "mlp_ratios", "normalizer", "assignment", "iterations")
+STAGE_FIELDS = fields_changing("stages", "equations")
 ALWAYS_NEW = ("reducers.0", "head")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 RUN_WEIGHTS = "best.safetensors"  # what `pointcoc.train.fit` leaves in the folder of a run
@@ -149,7 +150,7 @@ def _header_of(file: Path) -> tuple[NetworkConfig, WeightsInfo]:
     known = {field.name for field in fields(NetworkConfig)}
     if not isinstance(values, dict) or not values.keys() <= known:
         raise ValueError(f"{file} does not say which ContextClusterNet its weights belong to; give a file of fit")
-    return NetworkConfig(**values), info_from_json(header.get("weights_info", {}))
+    return read_settings(values, str(file)), info_from_json(header.get("weights_info", {}))
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

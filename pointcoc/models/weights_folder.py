@@ -15,17 +15,13 @@ from pointcoc.models.card import WeightsInfo, config_from_json
 from pointcoc.models.checkpoint_file import differences, first_line, fit_shape
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.official_weights import expected_shapes
+from pointcoc.models.weights_policy import fixed_fields
 
 if TYPE_CHECKING:
     from pointcoc.models.network import ContextClusterNet
 
 N = TypeVar("N", bound="ContextClusterNet")
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-# Another value needs other parameters, or gives those of the file another meaning.
-FIXED = (
-    "num_classes", "in_channels", "pos_dim", "coordinates", "frequencies", "anchors", "reducer", "pool", "depths",
-    "dims", "heads", "head_dims", "mlp_ratios", "layer_scale", "dense", "stage_norm", "norm",
-)  # fmt: skip
 WHY_FIXED = {
     "num_classes": "load without it, then call reset_classifier({value})",
     "in_channels": "from_preset(..., pretrained=True, in_channels={value}) adapts those of an image preset",
@@ -43,7 +39,7 @@ def read_config(path: Path) -> tuple[NetworkConfig, WeightsInfo]:
 
 
 def override(saved: NetworkConfig, overrides: Mapping[str, Any]) -> NetworkConfig:
-    """Change settings of a configuration whose weights exist.
+    """Change settings of a configuration whose weights exist, as `pointcoc.models.weights_policy` allows.
 
     Args:
         saved: configuration of the weights.
@@ -54,19 +50,13 @@ def override(saved: NetworkConfig, overrides: Mapping[str, Any]) -> NetworkConfi
     """
     config = saved.replace(**overrides)
     for name, value in overrides.items():
-        if name in _fixed(saved) and getattr(config, name) != getattr(saved, name):
+        if name in fixed_fields(saved) and getattr(config, name) != getattr(saved, name):
             why = WHY_FIXED.get(name, "make a new network with from_preset or ContextClusterNet(config)")
             raise ValueError(
                 f"{name}={value!r} does not fit the parameters of the file, where {name} is {getattr(saved, name)!r}: "
                 + why.format(value=value)
             )
     return config
-
-
-def _fixed(saved: NetworkConfig) -> tuple[str, ...]:
-    joined = saved.anchors == "lattice" or saved.pool == "concat"  # the weights know the number of neighbors
-    fixed = (*FIXED, "neighbors") if joined else FIXED
-    return (*fixed, "strides") if saved.reducer == "steps" else fixed  # they say how many steps there are
 
 
 def build(network_class: type[N], config: NetworkConfig, state: Mapping[str, Tensor], info: WeightsInfo) -> N:

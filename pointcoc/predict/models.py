@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from pointcoc.detection import mask_rcnn
-from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights_policy import read_settings
 from pointcoc.segmentation import PointSegmenter, semantic_fpn
 from pointcoc.train.checkpoint import load_weights, read_weights, weights_file
 
@@ -44,6 +44,8 @@ def _build(config: Any, file: Path) -> nn.Module:
         )
     arguments = {name: value for name, value in config.items() if name != "kind"}
     try:
+        if "network" in arguments:
+            arguments["network"] = read_settings(arguments["network"], str(file))
         return BUILDERS[kind](arguments)
     except TypeError as error:  # a field that this version does not know
         raise ValueError(f"{file} has settings of {kind} that this version does not know: {error}") from error
@@ -56,7 +58,7 @@ def _describe(config: Any) -> str:
 
 
 def _point_segmentation(arguments: dict[str, Any]) -> nn.Module:
-    return PointSegmenter(ContextClusterNet(NetworkConfig(**arguments.pop("network"))), **arguments)
+    return PointSegmenter(ContextClusterNet(arguments.pop("network")), **arguments)
 
 
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {

@@ -48,7 +48,7 @@ def open_views(
     """
     if not net.config.num_classes:
         raise ValueError("the network has no classifier (num_classes is 0), so there is no error to measure")
-    if net.config.anchors == "lattice":
+    if net.config.on_lattice:
         if num_points is not None:
             raise ValueError(f"num_points is for clouds, and the network takes images; got {num_points}")
         images, normalize = _folder_images(net, data) if data is not None else _digits(net)

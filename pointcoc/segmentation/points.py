@@ -172,7 +172,7 @@ def point_segmentation(
 
 
 def _check(config: NetworkConfig, num_classes: int, num_categories: int | None, dropout: float) -> None:
-    if config.anchors == "lattice":
+    if config.on_lattice:
         raise ValueError(
             "classes of points need a network for clouds, such as coc_points or coc_scene, got anchors 'lattice'"
         )

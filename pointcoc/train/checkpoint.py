@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pointcoc.files import atomic, flush, remove
+from pointcoc.models.weights_policy import fixed_settings
 
 BEST = "best.safetensors"
 WEIGHTS = "model.safetensors"
 AVERAGE = "ema.safetensors"
 STATE = "state.pt"
 NAME = re.compile(r"epoch-(\d+)(?:-update-(\d+))?")
-# Fields of a model's config that are settings of training: weights fit whatever their values.
-TRAINING_FIELDS = ("backend", "drop_path", "dropout", "layer_scale")
 
 
 def save_weights(path: Path, model: nn.Module, **notes: Any) -> None:
@@ -50,7 +49,8 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Copy the weights of a file that `save_weights` wrote into a model.
 
     Args:
-        model: module built as the saved one was; its training-only settings (drop path) may differ.
+        model: module built as the saved one was; settings of training and of positions (drop path, centers) may differ
+            (see `pointcoc.models.weights_policy`).
         path: file to read.
 
     Returns:
@@ -239,25 +239,12 @@ def _info_of(model: nn.Module) -> dict[str, Any]:
     return {"weights_info": stated} if any(stated.values()) else {}
 
 
-def _with_later_fields(found: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """Add the fields that came after a config was written, with their defaults.
-
-    A field that holds the fields of another config says of which, by the key "fields_of" of its metadata.
-    """
-    listed = fields(kind)
-    later = {field.name: json.loads(json.dumps(field.default)) for field in listed if field.default is not MISSING}
-    inner = {field.name: field.metadata["fields_of"] for field in listed if "fields_of" in field.metadata}
-    full = {**later, **found}
-    return full | {name: _with_later_fields(full[name], kind) for name, kind in inner.items() if name in full}
-
-
 def _check_config(path: str | Path, found: Any, model: nn.Module) -> None:
     expected = _config_of(model)
     if found is None or expected is None:
         return
-    found = _with_later_fields(found, model.config)
-    names = [name for name in {**expected, **found} if name not in TRAINING_FIELDS]
-    other = [name for name in names if found.get(name) != expected.get(name)]
+    found, expected = (fixed_settings(model.config, one) for one in (found, expected))
+    other = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
     if other:
         listed = "; ".join(f"{name} is {found.get(name)}, expected {expected.get(name)}" for name in other)
         raise ValueError(f"{path} holds the weights of another preset or config: {listed}")

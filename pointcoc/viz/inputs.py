@@ -42,7 +42,7 @@ def trace_file(path: str | Path, net: ContextClusterNet, size: int = IMAGE_SIZE,
     if is_cloud_file(path):
         points = cloud_input(read_cloud(path, num_points), net, str(path))
         return trace(net, points)[0]
-    if net.config.anchors != "lattice":
+    if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
     return trace(net, image_input(picture, net), picture)[0]
@@ -119,7 +119,7 @@ def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") ->
     Raises:
         ValueError: if the network takes images, or features besides the coordinates.
     """
-    if net.config.anchors == "lattice":
+    if net.config.on_lattice:
         raise ValueError(f"{name} is a cloud, but the network takes images; give weights for clouds")
     if net.config.input_dim != 3:
         raise ValueError(f"{name} has coordinates alone, but the network takes {net.config.input_dim} features a point")

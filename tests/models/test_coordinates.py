@@ -34,7 +34,7 @@ def test_the_first_reducer_reads_them_in_place_of_the_numbers(net) -> None:
     """One pixel of an image of 3 x 2 alone in its window: a product by hand."""
     config = NetworkConfig(
         num_classes=0, depths=(1,), dims=(2,), heads=1, head_dims=1, mlp_ratios=1, strides=1, neighbors=1, regions=1,
-        centers=1, center_neighbors=1, coordinates="fourier", frequencies=2, in_channels=1,
+        centers=1, coordinates="fourier", frequencies=2, in_channels=1,
     )  # fmt: skip
     one = order_one_network(config)
     image = images(1, 1, 3, 2)
@@ -134,8 +134,8 @@ def test_other_channels_keep_the_coordinates(tmp_path: Path, monkeypatch: pytest
     ("fields", "message"),
     [
         ({"coordinates": "waves"}, "unknown coordinates 'waves'; choose from numbers, fourier"),
-        ({"frequencies": 0}, "frequencies must hold integers of at least 1"),
-        ({"anchors": "fps", "coordinates": "fourier"}, "coordinates 'fourier' needs anchors 'lattice', got 'fps'"),
+        ({"frequencies": 0}, "frequencies must be an integer of at least 1, got 0"),
+        ({"anchors": "fps", "coordinates": "fourier"}, "coordinates has no effect on anchors 'fps'"),
     ],
 )
 def test_wrong_settings(fields: dict, message: str) -> None:

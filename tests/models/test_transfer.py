@@ -15,7 +15,7 @@ from pointcoc.train import save_weights
 
 SMALL = {
     "depths": (1, 2), "dims": (8, 12), "heads": 2, "head_dims": 4, "mlp_ratios": 2, "strides": 2,
-    "centers": 2, "center_neighbors": 4, "regions": 1,
+    "centers": 2, "regions": 1,
 }  # fmt: skip
 
 
@@ -24,7 +24,9 @@ def image_net(**fields) -> ContextClusterNet:
 
 
 def cloud_net(**fields) -> ContextClusterNet:
-    return ContextClusterNet(preset("coc_points", **{**SMALL, "neighbors": 4, "num_classes": 5, **fields}))
+    return ContextClusterNet(
+        preset("coc_points", **{**SMALL, "neighbors": 4, "center_neighbors": 4, "num_classes": 5, **fields})
+    )
 
 
 @pytest.mark.parametrize(("make_net", "make_source"), [(cloud_net, image_net), (image_net, cloud_net)])
