@@ -15,13 +15,16 @@ from pointcoc.nn.coordinates import COORDINATES
 from pointcoc.nn.norm import NORMS
 from pointcoc.nn.reducer import POOLS, REDUCERS, lattice_steps
 from pointcoc.ops import OPERATORS, ClusterOptions
+from pointcoc.ops.operators import current_name
 
 CLOUDS = ("fps", "voxel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
+class NetworkConfig(ClusterOptions):
     """Settings of a `ContextClusterNet`; the defaults are those of coc_tiny.
+
+    All fields of `ClusterOptions` are settings of a network too.
 
     Entries per stage are tuples of one length; one value stands for all stages. A field without effect beside the
     others has its default, so that equal configurations are equal networks.
@@ -58,9 +61,6 @@ class NetworkConfig:
             partition "curve" also "curve" (equal parts of a run).
         centers: proposals per region; per axis for "cells", in all for "fps" and "curve".
         center_neighbors: of proposals "fps" alone: points that one averages.
-        normalizer: "similarity" or "count" (see `ClusterOptions`).
-        assignment: "hard" or "soft" (see `ClusterOptions`).
-        iterations: how often points are assigned (see `ClusterOptions`).
         drop_path: probability to skip the last block while training; rises linearly from 0 over the blocks.
         dropout: probability to drop a feature before the classifier while training.
         layer_scale: initial value of the scales of both branches of a block.
@@ -127,9 +127,6 @@ class NetworkConfig:
     )
     centers: tuple[int, ...] = setting((2, 2, 2, 2), "positions", COUNTS)
     center_neighbors: tuple[int, ...] = setting((8, 8, 8, 8), "positions", COUNTS, needs=("proposals", ("fps",)))
-    normalizer: str = setting("similarity", "equations")
-    assignment: str = setting("hard", "equations")
-    iterations: int = setting(1, "equations")
     drop_path: float = setting(0.0, "training", "be in [0, 1)")
     dropout: float = setting(0.0, "training", "be in [0, 1)")
     layer_scale: float = setting(1e-5, "start")
@@ -142,8 +139,9 @@ class NetworkConfig:
         fill_stages(self, PER_STAGE)
         if self.window == (None,) * self.num_stages:
             object.__setattr__(self, "window", None)
+        object.__setattr__(self, "backend", current_name(self.backend))
         check_fields(self)
-        _ = self.options
+        super().__post_init__()
         if self.on_lattice:
             _check_lattice(self)
         if self.anchors == "voxel":
@@ -185,7 +183,7 @@ class NetworkConfig:
     @property
     def options(self) -> ClusterOptions:
         """Options of the cluster operation."""
-        return ClusterOptions(normalizer=self.normalizer, assignment=self.assignment, iterations=self.iterations)
+        return ClusterOptions(**{one.name: getattr(self, one.name) for one in fields(ClusterOptions)})
 
     @property
     def geometry(self) -> tuple[StageGeometry, ...]:

@@ -92,8 +92,8 @@ def check_fields(config: Any) -> None:
     """Raise ValueError if a field has a value that is not allowed, or one without effect that is not its default."""
     kept = effective(config, vars(config))
     for one in fields(config):
-        value, must = getattr(config, one.name), one.metadata["must"]
-        if one.metadata["choices"]:
+        value, must = getattr(config, one.name), one.metadata.get("must")
+        if one.metadata.get("choices"):
             check_choice(one.name, value, one.metadata["choices"])
         if must:
             kind, low, high = NUMBERS[must]

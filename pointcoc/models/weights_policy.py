@@ -25,8 +25,10 @@ from typing import Any
 
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.fields import effective, known_defaults
+from pointcoc.ops.operators import RENAMED
 
-RULES = {one.name: one.metadata for one in fields(NetworkConfig)}
+EQUATIONS = {"changes": "equations"}  # what the fields of `ClusterOptions` are
+RULES = {one.name: one.metadata or EQUATIONS for one in fields(NetworkConfig)}
 
 
 def fields_changing(*parts: str) -> tuple[str, ...]:
@@ -67,6 +69,7 @@ def read_settings(values: Mapping[str, Any], where: str) -> NetworkConfig:
         TypeError: if a field is unknown.
         ValueError: if a value is not allowed.
     """
+    values = {**values, "backend": RENAMED.get(values.get("backend", "auto"), values.get("backend", "auto"))}
     kept = effective(NetworkConfig, values)
     config = NetworkConfig(**kept)
     unread = [name for name in values if name not in kept]

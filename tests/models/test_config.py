@@ -77,7 +77,7 @@ def test_unknown_preset() -> None:
 
 
 def test_unknown_field() -> None:
-    with pytest.raises(ValueError, match="unknown setting 'classes'; choose from num_classes, in_channels, "):
+    with pytest.raises(ValueError, match="unknown setting 'classes'; choose from normalizer, assignment, "):
         preset("coc_tiny", classes=3)
     with pytest.raises(ValueError, match="unknown setting 'classes'"):
         ContextClusterNet.from_preset("coc_tiny", classes=3)
