@@ -110,7 +110,7 @@ def test_settings_without_parameters_change_while_loading(folder: Path, override
         ({"in_channels": 1}, r"in_channels=1 does not fit .*pretrained=True, in_channels=1\) adapts"),
         ({"layer_scale": 0.1}, "layer_scale=0.1 does not fit .* only where training starts"),
         ({"dense": True}, "dense=True does not fit"),
-        ({"centres": 3}, "unknown setting 'centres'; choose from num_classes, "),
+        ({"centres": 3}, "unknown setting 'centres'; choose from normalizer, "),
         ({"centers": 0}, "centers must hold integers of at least 1"),
         ({"map_location": "cuda"}, "unknown setting 'map_location'"),
     ],

@@ -98,7 +98,7 @@ def test_the_dtype_of_the_receiver_stays_and_the_source_is_told() -> None:
 def test_stages_that_differ_are_named_and_nothing_is_copied() -> None:
     net, source = cloud_net(), image_net(dims=(8, 16), assignment="soft")
     before = net.state_dict()["norm.weight"].clone()
-    sentence = r"dims is \(8, 16\) there and \(8, 12\) here; assignment is soft there and hard here"
+    sentence = r"assignment is soft there and hard here; dims is \(8, 16\) there and \(8, 12\) here"
     with pytest.raises(ValueError, match=sentence):
         copy_stages(net, source)
     assert torch.equal(net.norm.weight, before)
