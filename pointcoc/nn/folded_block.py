@@ -62,8 +62,9 @@ def fold_block(block: nn.Module) -> nn.Module:
     Args:
         block: in evaluation mode; it is not changed.
     """
-    is_plain = isinstance(block, ClusterBlock) and has_plain_cluster(block) and has_plain_mlp(block)
-    return FoldedBlock(block) if is_plain else block
+    if isinstance(block, ClusterBlock) and has_plain_cluster(block) and has_plain_mlp(block):
+        return FoldedBlock(block)
+    return block
 
 
 def _frozen_linear(weight: Tensor, bias: Tensor) -> nn.Linear:

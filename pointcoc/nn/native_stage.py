@@ -42,7 +42,7 @@ class NativeStage(Stage):
         if is_watched or self.why_not(plan) is not None:
             return super().run(x, plan, is_watched)
         regions, first = cast(UniformRegions, plan.regions), cast(FoldedBlock, self[0])
-        tiles = x.view(regions.segments.num, regions.segments.size, -1)
+        tiles = x.view(regions.segments.num, regions.members.shape[2], -1)
         mean, by_count = regions.proposals(torch.float32).mean, first.options.normalizer == "count"
         weights, hidden, eps = self._weights(), first.fc1.out_features, [norm.eps for norm in _norms(first)]
         y = native_stage(tiles, weights, plan.sets.num, first.heads, hidden, mean, by_count, eps[0], eps[1])

@@ -42,7 +42,7 @@ def center_side(
     Similarities are float32 or better, under autocast too.
     """
     assert isinstance(regions, UniformRegions)
-    x = x.view(regions.segments.num, regions.segments.size, -1)
+    x = x.view(regions.segments.num, regions.members.shape[2], -1)
     point = exact(x)
     proposals = regions.proposals(point.dtype)
     with torch.autocast(autocast_device(x), enabled=False):
