@@ -9,18 +9,33 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails."""
-    temporary = path.with_name(f"{path.name}.temporary")
+    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails.
+
+    A file is replaced in one step. A folder steps aside first: for that moment it is NAME.replaced, which a kill leaves
+    behind whole.
+    """
+    temporary, aside = path.with_name(f"{path.name}.temporary"), replaced(path)
     remove(temporary)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         flush(temporary)
+        if path.is_dir():
+            remove(aside)
+            os.replace(path, aside)
         os.replace(temporary, path)
         flush(path.parent)
     except BaseException:
         remove(temporary)
+        if aside.is_dir() and not path.exists():
+            os.replace(aside, path)
         raise
+    remove(aside)
+
+
+def replaced(path: Path) -> Path:
+    """Return where a folder stands while `atomic` puts another one in its place."""
+    return path.with_name(f"{path.name}.replaced")
 
 
 def flush(path: Path) -> None:
