@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pointcoc.export import FORMATS, OUTPUTS, ExportForm, export_network
 from pointcoc.models import open_network
 from pointcoc.models.convert import convert_official
-from pointcoc.models.official_weights import DOWNLOADS
+from pointcoc.models.weights import DOWNLOADS
 from pointcoc.ops.options import NORMALIZERS
 from pointcoc.pictures import add_animate, add_explore, add_visualize
 from pointcoc.robustness_command import add_robustness
@@ -93,8 +93,8 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder that save_pretrained or `pointcoc convert` wrote, folder of a run or its best.safetensors, name "
-        "on the hub, or preset whose weights were converted",
+        help="folder of a run, folder that save_pretrained or `pointcoc convert` wrote, name on the hub, or preset "
+        "whose weights were converted",
     )
     parser.add_argument("out", metavar="OUT", help=f"file to write, its name ends with {' or '.join(FORMATS)}")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="size of the images")
@@ -131,7 +131,8 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--weights",
         metavar="PATH",
         required=True,
-        help="best.safetensors of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, or its folder",
+        help="folder of a run of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, folder of save_pretrained, "
+        "or name on the hub",
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write")
     parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")

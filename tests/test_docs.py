@@ -16,8 +16,8 @@ from official_forward import official_logits
 from torch.nn import functional as F
 
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
-from pointcoc.models.official_weights import expected_shapes
-from pointcoc.models.weights_folder import FIXED, override
+from pointcoc.models.network import expected_shapes
+from pointcoc.models.weights.folder import FIXED, override
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -15,14 +15,15 @@ import pointcoc
 ROOT = Path(pointcoc.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
-    ("version", "checks", "extensions", "files", "pointset"),
+    ("version", "checks", "deprecation", "extensions", "files", "pointset"),
     ("geometry",),
     ("ops",),
     ("nn",),
     ("models",),
     ("data", "train", "viz"),
+    ("predict",),
     ("detection", "segmentation"),
-    ("timm", "export", "pictures", "predict", "robustness"),
+    ("timm", "export", "pictures", "robustness"),
     ("robustness_command",),
     ("cli",),
 )

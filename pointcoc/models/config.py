@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -80,6 +80,8 @@ class NetworkConfig:
     Raises:
         ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
     """
+
+    kind: ClassVar[str] = "classifier"
 
     num_classes: int = 1000
     in_channels: int = 3

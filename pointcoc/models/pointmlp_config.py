@@ -1,11 +1,9 @@
 """The configuration and the presets of `PointMLPCoC`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pointcoc.models.config import check_positive, per_stage, replace_settings
 
@@ -33,6 +31,8 @@ class PointMLPConfig:
     Raises:
         ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
     """
+
+    kind: ClassVar[str] = "pointmlp_coc"
 
     num_classes: int = 15
     in_channels: int = 3
@@ -67,7 +67,7 @@ class PointMLPConfig:
         """Fewest points of a set, for the neighbors of each stage, and for an anchor after the last."""
         return tuple(k * math.prod(self.strides[:s]) for s, k in enumerate((*self.neighbors, 1)))
 
-    def replace(self, **overrides: Any) -> PointMLPConfig:
+    def replace(self, **overrides: Any) -> Self:
         """Return a copy with other values; one value for an entry per stage stands for all stages.
 
         Raises:

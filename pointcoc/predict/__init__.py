@@ -1,24 +1,24 @@
-"""What a trained model of dense prediction says about files: boxes, masks, classes of pixels and of points.
+"""What a trained model says about files: boxes, masks, classes of pixels and of points. Needs the extra `train`."""
 
-Needs the extra `detection`.
-"""
-
-from pointcoc.predict.clouds import Labeled, label_cloud, read_points, write_ply
+from pointcoc.deprecation import moved
+from pointcoc.predict.clouds import Labeled, read_points, write_ply
 from pointcoc.predict.colors import class_colors
-from pointcoc.predict.files import Predictor, predict
-from pointcoc.predict.images import coco_dataset, draw_classes, draw_objects
-from pointcoc.predict.models import load_model
+from pointcoc.predict.files import Prediction, Predictor, load_model, predict, prediction
+from pointcoc.predict.images import draw_classes, draw_objects
 
 __all__ = [
     "Labeled",
+    "Prediction",
     "Predictor",
     "class_colors",
-    "coco_dataset",
     "draw_classes",
     "draw_objects",
-    "label_cloud",
     "load_model",
     "predict",
+    "prediction",
     "read_points",
     "write_ply",
 ]
+__getattr__ = moved(
+    __name__, {"coco_dataset": "pointcoc.detection.coco_dataset", "label_cloud": "pointcoc.segmentation.label_cloud"}
+)

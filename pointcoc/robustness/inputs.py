@@ -12,8 +12,8 @@ from torch import Tensor
 from pointcoc.checks import check_folder, import_train_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, image_folder, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.robustness.views import CloudViews, ImageViews
 
 NUM_POINTS = 1024

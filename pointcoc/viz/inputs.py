@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.pointset import PointSet
 from pointcoc.viz.cloud_files import CLOUD_READERS
 from pointcoc.viz.trace import Trace, trace

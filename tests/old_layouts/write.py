@@ -62,8 +62,8 @@ def main(out: Path) -> None:
     expected["classifier"] = expected["pretrained"] = net(image)
 
     points = draw(PointMLPCoC.from_preset(
-        "pointmlp_coc", num_classes=3, embed_dim=4, depths=(1, 1, 1, 1), group_depths=1, dims=(8, 12, 12, 16), strides=2,
-        neighbors=2, hidden_dims=(8, 8)))  # fmt: skip
+        "pointmlp_coc", num_classes=3, embed_dim=4, depths=(1, 1, 1, 1), group_depths=1, dims=(8, 12, 12, 16),
+        strides=2, neighbors=2, hidden_dims=(8, 8)))  # fmt: skip
     save_weights(out / "pointmlp_coc.safetensors", points, epoch=1, val=None)
     expected["pointmlp_coc"] = points(cloud)
 

@@ -165,11 +165,11 @@ def test_a_stream_continues_with_the_same_readers(tiny, train_loader, settings) 
         fit(tiny(), loader(short=True), None, settings(overwrite=True))
 
 
-def test_a_folder_with_a_best_file_alone_is_that_of_a_run(tiny, train_loader, val_loader, settings) -> None:
+def test_a_folder_with_the_best_model_alone_is_that_of_a_run(tiny, train_loader, val_loader, settings) -> None:
     run = settings(epochs=3, save_epochs=3)
     fit(tiny(), train_loader, val_loader, run)
     shutil.rmtree(run.out / "epoch-0003")
-    with pytest.raises(ValueError, match=r"out must not hold a run, got .* with best.safetensors: add --resume auto"):
+    with pytest.raises(ValueError, match=r"out must not hold a run, got .* with best: add --resume auto"):
         fit(tiny(), train_loader, val_loader, run)
 
 
