@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset
 
 from pointcoc.train import Stopped, checkpoint, fit
@@ -232,10 +233,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
     expected = tiny()
     fit(expected, train_loader, val_loader, settings(out=tmp_path / "whole"))
     calls = iter(range(100))
-    target = (
-        "pointcoc.train.checkpoint.save_file" if writer == "safetensors" else "pointcoc.train.checkpoint.torch.save"
-    )
-    write = checkpoint.save_file if writer == "safetensors" else torch.save
+    is_weights = writer == "safetensors"
+    target = "pointcoc.models.weights.folder.save_file" if is_weights else "pointcoc.train.checkpoint.torch.save"
+    write = save_file if is_weights else torch.save
 
     def full(value: object, path: Path, **options: object) -> None:
         if "epoch-0002" in str(path) and next(calls) == 0:

@@ -18,7 +18,7 @@ from pointcoc.models.weights.official_weights import DOWNLOADS
 M = TypeVar("M", bound=nn.Module)
 BEST, OLD_BEST = "best", "best.safetensors"  # what a run of `fit` leaves, and left once
 IN_FOLDER = (WEIGHTS, f"{BEST}/{WEIGHTS}", f"{BEST}.replaced/{WEIGHTS}", OLD_BEST)
-SHIPPED = {path.name: path / WEIGHTS for path in sorted((Path(__file__).parent / "shipped").iterdir())}
+SHIPPED = {name: Path(__file__).parent / "shipped" / name / WEIGHTS for name in ("image", "cloud")}
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
