@@ -17,9 +17,9 @@ from official_forward import official_logits
 from torch.nn import functional as F
 
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
-from pointcoc.models.official_weights import expected_shapes
-from pointcoc.models.weights_folder import override
-from pointcoc.models.weights_policy import RULES, fields_changing
+from pointcoc.models.network import expected_shapes
+from pointcoc.models.weights.folder import override
+from pointcoc.models.weights.policy import RULES, fields_changing
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

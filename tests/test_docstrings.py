@@ -50,6 +50,7 @@ def expected(node: Definition) -> list[str]:
         if isinstance(child, ast.AnnAssign)
         and isinstance(child.target, ast.Name)
         and not child.target.id.startswith("_")
+        and not ast.unparse(child.annotation).startswith("ClassVar")
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -76,6 +76,8 @@ class NetworkConfig(ClusterOptions):
         ValueError: if a value is not allowed or has no effect; the message names the field, what came and what is
             allowed.
     """
+
+    kind: ClassVar[str] = "classifier"
 
     num_classes: int = setting(1000, "head", "be an integer of at least 0")
     in_channels: int = setting(3, "input", "be an integer of at least 1")

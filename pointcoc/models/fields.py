@@ -35,7 +35,7 @@ def setting(
 
     Args:
         default: its default.
-        changes: part of a trained network that another value changes (see `pointcoc.models.weights_policy`).
+        changes: part of a trained network that another value changes (see `pointcoc.models.weights.policy`).
         must: numbers that are allowed, a key of `NUMBERS`; None for other types.
         choices: values that are allowed; any for none.
         needs: another field and its values with which this one has an effect; in an entry per stage one is enough.

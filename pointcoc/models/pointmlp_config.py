@@ -1,11 +1,9 @@
 """The configuration and the presets of `PointMLPCoC`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pointcoc.models.fields import COUNTS, check_fields, fill_stages, replace_settings, setting
 
@@ -33,6 +31,8 @@ class PointMLPConfig:
     Raises:
         ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
     """
+
+    kind: ClassVar[str] = "pointmlp_coc"
 
     num_classes: int = setting(15, "head", "be an integer of at least 0")
     in_channels: int = setting(3, "input", "be an integer of at least 1")
@@ -64,7 +64,7 @@ class PointMLPConfig:
         """Fewest points of a set, for the neighbors of each stage, and for an anchor after the last."""
         return tuple(k * math.prod(self.strides[:s]) for s, k in enumerate((*self.neighbors, 1)))
 
-    def replace(self, **overrides: Any) -> PointMLPConfig:
+    def replace(self, **overrides: Any) -> Self:
         """Return a copy with other values; one value for an entry per stage stands for all stages.
 
         Raises:

@@ -1,7 +1,5 @@
 """A network of images with timm's methods; `pointcoc.timm` registers it, this file needs no timm."""
 
-from __future__ import annotations
-
 import itertools
 import operator
 from collections.abc import Sequence

@@ -13,8 +13,8 @@ from pointcoc.checks import check_folder, import_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, Format, format_of
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.robustness.views import CloudViews, ImageViews
 
 NUM_POINTS = 1024

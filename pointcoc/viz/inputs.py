@@ -12,8 +12,8 @@ from torch import Tensor
 from pointcoc.checks import check_range
 from pointcoc.data.cloud_files import CLOUD_READERS, read_points
 from pointcoc.data.unit_ball import to_unit_ball
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.pointset import PointSet
 from pointcoc.viz.trace import Trace, trace
 

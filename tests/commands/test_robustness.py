@@ -12,7 +12,7 @@ from PIL import Image
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
 from pointcoc.cli import main
 from pointcoc.data import write_shapes
-from pointcoc.models.card import ImageTransform, WeightsInfo
+from pointcoc.models import ImageTransform, WeightsInfo
 
 SMALL = {"depths": (1, 1), "dims": (8, 16), "heads": 2, "head_dims": 4, "mlp_ratios": 1, "strides": 4}
 

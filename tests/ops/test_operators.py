@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pointcoc import ClusterOptions, ContextClusterNet, NetworkConfig, PointSet, image_to_points
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
-from pointcoc.models.weights_policy import read_settings
+from pointcoc.models.weights.policy import read_settings
 from pointcoc.nn import ClusterBlock
 from pointcoc.ops import OPERATORS, Case, ClusterWeights, cluster_layer, operators
 from pointcoc.ops.operators import choose, why_not
@@ -181,7 +181,7 @@ def test_choosing_names_what_is_there() -> None:
 def test_an_old_name_in_a_config_is_read() -> None:
     with pytest.warns(DeprecationWarning, match="backend 'fused' is now called 'triton'"):
         assert NetworkConfig(backend="fused").backend == "triton"
-    assert read_settings({"backend": "fused"}, "a file").backend == "triton"
+    assert read_settings(NetworkConfig, {"backend": "fused"}, "a file").backend == "triton"
 
 
 def test_an_option_of_the_operation_is_a_setting_of_a_network() -> None:

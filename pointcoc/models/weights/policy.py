@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from pointcoc.models.config import NetworkConfig
@@ -58,20 +58,24 @@ def fixed_settings(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fixed_settings(inner[name], one) if name in inner else one for name, one in fixed.items()}
 
 
-def read_settings(values: Mapping[str, Any], where: str) -> NetworkConfig:
+def read_settings(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     """Make the configuration that a file holds; fields without effect go back to their defaults with a warning.
 
     Args:
-        values: fields of `NetworkConfig`.
+        kind: its class. A field that holds the fields of another configuration is read likewise (see `fixed_settings`).
+        values: the fields.
         where: name of the file, for the warning.
 
     Raises:
         TypeError: if a field is unknown.
         ValueError: if a value is not allowed.
     """
-    values = {**values, "backend": RENAMED.get(values.get("backend", "auto"), values.get("backend", "auto"))}
-    kept = effective(NetworkConfig, values)
-    config = NetworkConfig(**kept)
+    inner = {one.name: one.metadata["fields_of"] for one in fields(kind) if "fields_of" in one.metadata}
+    values = {**values, **{name: asdict(read_settings(inner[name], values[name], where)) for name in inner}}
+    if values.get("backend") in RENAMED:
+        values["backend"] = RENAMED[values["backend"]]
+    kept = effective(kind, values)
+    config = kind(**kept)
     unread = [name for name in values if name not in kept]
     changed = [name for name in unread if json.dumps(values[name]) != json.dumps(getattr(config, name))]
     if changed:

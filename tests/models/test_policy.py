@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pointcoc import ContextClusterNet, NetworkConfig
 from pointcoc.models import open_network, preset
-from pointcoc.models.weights_policy import RULES, fixed_fields, fixed_settings, read_settings
+from pointcoc.models.weights.policy import RULES, fixed_fields, fixed_settings, read_settings
 from pointcoc.segmentation.points import PointSegmenterConfig
 from pointcoc.train import load_weights, save_weights
 
@@ -76,9 +76,11 @@ def test_the_network_inside_another_model_follows_the_same_rules() -> None:
 def test_saved_values_without_effect_go_back_with_one_line() -> None:
     saved = dataclasses.asdict(preset("coc_mini", window=7)) | {"stage_norm": "batch", "regions": [1, 1, 1, 1]}
     with pytest.warns(UserWarning, match=r"^net.json: regions, stage_norm had no effect and went back to the default$"):
-        assert read_settings(saved, "net.json") == preset("coc_mini", window=7)
-    assert read_settings(saved | {"regions": [8, 4, 2, 1], "stage_norm": "set"}, "x") == preset("coc_mini", window=7)
-    assert read_settings({"num_classes": 3, "window": [7, 7, 7, 7]}, "x") == NetworkConfig(num_classes=3, window=7)
+        assert read_settings(NetworkConfig, saved, "net.json") == preset("coc_mini", window=7)
+    unset = saved | {"regions": [8, 4, 2, 1], "stage_norm": "set"}
+    assert read_settings(NetworkConfig, unset, "x") == preset("coc_mini", window=7)
+    few = {"num_classes": 3, "window": [7, 7, 7, 7]}
+    assert read_settings(NetworkConfig, few, "x") == NetworkConfig(num_classes=3, window=7)
 
 
 @pytest.mark.parametrize("layout", ["folder", "file"])
