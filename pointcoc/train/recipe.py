@@ -35,8 +35,8 @@ class RecipeSettings(Settings):
     preset: str | None = "coc_tiny"
     """Preset of the network; None where --weights are given, which tell their network."""
     weights: str | None = None
-    """Weights to start from, or to measure: the folder of a run, a folder that save_pretrained or `pointcoc convert`
-    wrote, or whatever else `pointcoc.load` takes."""
+    """Weights to start from or to measure, as `pointcoc.load` takes them; the folder of a run, for example, or one that
+    save_pretrained wrote."""
     init_from: str | None = None
     """Weights, as for --weights, of a network for images or for clouds. Its stages are copied and give this network
     their sizes; the first reducer and the classifier are new."""
