@@ -27,8 +27,8 @@ def load(source: str | Path, **overrides: Any) -> nn.Module:
 
     Args:
         source: the folder of a run of `pointcoc.train.fit`; a folder that `save_pretrained`, `save_model` or
-            `pointcoc convert` wrote; a name on the hub, OWNER/NAME; a preset whose weights were converted; "image" or "cloud",
-            the small networks that ship with the package; or a file best.safetensors of an earlier version.
+            `pointcoc convert` wrote; a name on the hub, OWNER/NAME; a preset whose weights were converted; "image" or
+            "cloud", the small networks that ship with the package; or a file best.safetensors of an earlier version.
         **overrides: settings of the model that need no other parameters, such as centers=5 of a `ContextClusterNet`.
 
     Returns:
