@@ -49,8 +49,8 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
             table = np.stack(tables)
             write_split(
                 staging,
-                split,
                 list_name(split),
+                split,
                 data=table[..., :3].astype(np.float32),
                 label=np.array(numbers, dtype=np.int64)[:, None],
                 pid=table[..., 3].astype(np.int64),
