@@ -93,8 +93,7 @@ class HDF5Clouds(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its label."""
-        number = range(len(self))[index]
-        data = Data(pos=self.points[number], y=self.labels[number : number + 1])
+        data = Data(pos=self.points[index], y=self.labels[index, None])
         return data if self.transform is None else self.transform(data)
 
     def source(self, index: int) -> str:

@@ -27,6 +27,7 @@ INK_THRESHOLD = 0.25
 
 TEST_FRACTION = 0.2
 CLASSES = tuple("0123456789")
+SPLITS = ("train", "test")
 
 
 class DigitImages(Dataset):
@@ -73,7 +74,7 @@ class DigitInk(Dataset):
         self.labels = labels
         self.classes = CLASSES
         self.transform = transform
-        self._bounds = points.ptr.tolist()
+        self._sets = points.split()
 
     def __len__(self) -> int:
         """Return the number of sets."""
@@ -81,15 +82,8 @@ class DigitInk(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a set with its label."""
-        number = range(len(self))[index]
-        rows = slice(self._bounds[number], self._bounds[number + 1])
-        assert self.points.sizes is not None
-        data = Data(
-            x=self.points.x[rows],
-            pos=self.points.pos[rows],
-            sizes=self.points.sizes[number : number + 1],
-            y=self.labels[number : number + 1],
-        )
+        points = self._sets[index]
+        data = Data(x=points.x, pos=points.pos, sizes=points.sizes, y=self.labels[index, None])
         return data if self.transform is None else self.transform(data)
 
 
@@ -114,7 +108,7 @@ def digits(
         ValueError: if split, form or size are not allowed.
         ImportError: if scikit-learn is not installed.
     """
-    check_choice("split", split, ("train", "test"))
+    check_choice("split", split, SPLITS)
     check_choice("form", form, ("image", "ink"))
     check_count("size", size, minimum=8)
     brightness, labels = _load(split)
@@ -154,8 +148,7 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     source = import_extra("sklearn.datasets").load_digits()
     labels = torch.from_numpy(source.target.astype(np.int64))
     images = torch.from_numpy((source.images / 16.0).astype(np.float32))[:, None]
-    train, test = split_validation(labels, fraction=TEST_FRACTION, seed=0)
-    rows = train if split == "train" else test
+    rows = split_validation(labels, fraction=TEST_FRACTION, seed=0)[SPLITS.index(split)]
     return images[rows], labels[rows]
 
 

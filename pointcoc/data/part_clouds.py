@@ -70,9 +70,7 @@ class HDF5Parts(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its parts and its category."""
-        number = range(len(self))[index]
-        category = self.categories_of[number : number + 1]
-        data = Data(pos=self.points[number], y=self.labels[number], category=category)
+        data = Data(pos=self.points[index], y=self.labels[index], category=self.categories_of[index, None])
         return data if self.transform is None else self.transform(data)
 
 
