@@ -78,7 +78,7 @@ class CocoImages(Dataset):
         return (image, target) if self.transform is None else self.transform(image, target)
 
     def _target(self, image: int, size: tuple[int, int]) -> dict[str, Tensor]:
-        found = [one for one in self.coco.imgToAnns[image] if _is_target(one)]
+        found = [one for one in self.coco.imgToAnns[image] if not one.get("iscrowd") and min(one["bbox"][2:]) > 0]
         boxes = torch.tensor([one["bbox"] for one in found], dtype=torch.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         masks = np.array([self._mask(one, size) for one in found], dtype=np.uint8).reshape(-1, *size)
@@ -129,14 +129,9 @@ def _open(path: Path) -> Any:
 
 
 def _check_categories(dataset: dict[str, Any], num_classes: int, path: Path) -> None:
-    ids = {one["category_id"] for one in dataset["annotations"]}
-    wrong = sorted(number for number in ids if not 1 <= number < num_classes)
+    wrong = sorted({one["category_id"] for one in dataset["annotations"]} - set(range(1, num_classes)))
     if wrong:
         raise ValueError(
             f"{path} must hold category ids 1 to {num_classes - 1}, got {', '.join(map(str, wrong[:5]))}; give another "
             "num_classes, one more than the highest id"
         )
-
-
-def _is_target(one: dict[str, Any]) -> bool:
-    return not one.get("iscrowd") and one["bbox"][2] > 0 and one["bbox"][3] > 0

@@ -45,14 +45,13 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
             tables = [_read(file, num_points, rng) for _, file in objects]
             for (key, _), table in zip(objects, tables, strict=True):
                 parts[key] |= set(table[:, 3].astype(int).tolist())
-            numbers = [list(keys).index(key) for key, _ in objects]
             table = np.stack(tables)
             write_split(
                 staging,
                 list_name(split),
                 split,
                 data=table[..., :3].astype(np.float32),
-                label=np.array(numbers, dtype=np.int64)[:, None],
+                label=np.array([[list(keys).index(key)] for key, _ in objects], dtype=np.int64),
                 pid=table[..., 3].astype(np.int64),
             )
         empty = [name for key, name in keys.items() if not parts[key]]
