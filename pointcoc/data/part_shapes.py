@@ -52,13 +52,11 @@ def part_shapes(
         ValueError: if an argument is not allowed.
     """
     check_choice("split", split, (*SPLITS, "trainval"))
-    sizes = f"{num_train}-{num_val}-{num_test}-{num_points}"
-    name = f"part-shapes-v{PART_SHAPES_VERSION}-{sizes}-seed{seed}"
+    name = f"part-shapes-v{PART_SHAPES_VERSION}-{num_train}-{num_val}-{num_test}-{num_points}-seed{seed}"
     write = partial(
         write_part_shapes, num_train=num_train, num_val=num_val, num_test=num_test, num_points=num_points, seed=seed
     )
-    folder = written_once(cache, name, write)
-    return HDF5Parts(folder, split, num_points, transform)
+    return HDF5Parts(written_once(cache, name, write), split, num_points, transform)
 
 
 def write_part_shapes(

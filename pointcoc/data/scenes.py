@@ -179,10 +179,8 @@ def _read_room(room: Path, classes: Sequence[str]) -> np.ndarray:
 
 
 def _class_of(file: Path, classes: Sequence[str]) -> int:
-    name = file.stem.rpartition("_")[0]
-    if name in classes:
-        return classes.index(name)
-    return classes.index(OTHER) if OTHER in classes else IGNORE
+    numbers = {name: number for number, name in enumerate(classes)}
+    return numbers.get(file.stem.rpartition("_")[0], numbers.get(OTHER, IGNORE))
 
 
 def _read_object(file: Path) -> np.ndarray:

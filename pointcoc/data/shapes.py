@@ -47,8 +47,7 @@ def shapes(
     check_choice("split", split, ("train", "test"))
     name = f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
     write = partial(write_shapes, num_train=num_train, num_test=num_test, num_points=num_points, seed=seed)
-    folder = written_once(cache, name, write)
-    return HDF5Clouds(folder, split, num_points, transform)
+    return HDF5Clouds(written_once(cache, name, write), split, num_points, transform)
 
 
 def write_shapes(
