@@ -53,7 +53,11 @@ class CocoImages(Dataset):
         self.coco = _open(Path(annotations).expanduser())
         self.num_classes = num_classes
         self.transform = transform
-        _check_categories(self.coco.dataset, num_classes, Path(annotations))
+        if wrong := {one["category_id"] for one in self.coco.dataset["annotations"]} - set(range(1, num_classes)):
+            raise ValueError(
+                f"{annotations} must hold category ids 1 to {num_classes - 1}, got "
+                f"{', '.join(map(str, sorted(wrong)[:5]))}; give another num_classes, one more than the highest id"
+            )
         self.ids: list[int] = sorted(self.coco.imgs) if ids is None else list(ids)
         if missing := [number for number in self.ids if number not in self.coco.imgs]:
             raise ValueError(f"ids must be numbers of images in {annotations}, got {missing[0]}")
@@ -126,12 +130,3 @@ def _open(path: Path) -> Any:
             f"{path} must hold COCO annotations (images, annotations, categories), got {type(error).__name__}: {error}"
         ) from error
     return opened
-
-
-def _check_categories(dataset: dict[str, Any], num_classes: int, path: Path) -> None:
-    wrong = sorted({one["category_id"] for one in dataset["annotations"]} - set(range(1, num_classes)))
-    if wrong:
-        raise ValueError(
-            f"{path} must hold category ids 1 to {num_classes - 1}, got {', '.join(map(str, wrong[:5]))}; give another "
-            "num_classes, one more than the highest id"
-        )

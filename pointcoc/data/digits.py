@@ -74,7 +74,7 @@ class DigitInk(Dataset):
         self.labels = labels
         self.classes = CLASSES
         self.transform = transform
-        self._sets = points.split()
+        self._bounds = points.ptr.tolist()
 
     def __len__(self) -> int:
         """Return the number of sets."""
@@ -82,8 +82,15 @@ class DigitInk(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a set with its label."""
-        points = self._sets[index]
-        data = Data(x=points.x, pos=points.pos, sizes=points.sizes, y=self.labels[index, None])
+        number = range(len(self))[index]
+        rows = slice(self._bounds[number], self._bounds[number + 1])
+        assert self.points.sizes is not None
+        data = Data(
+            x=self.points.x[rows],
+            pos=self.points.pos[rows],
+            sizes=self.points.sizes[number, None],
+            y=self.labels[number, None],
+        )
         return data if self.transform is None else self.transform(data)
 
 

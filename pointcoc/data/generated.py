@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -43,7 +42,7 @@ def written_once(cache: str | Path | None, name: str, write: Callable[[Path], ob
     """
     folder = cache_folder(name) if cache is None else Path(cache).expanduser() / name
     if not folder.exists():
-        with contextlib.suppress(FileExistsError):  # another process was faster and wrote the same files
+        with suppress(FileExistsError):  # another process was faster and wrote the same files
             write(folder)
     return folder
 

@@ -20,7 +20,7 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_folder
 from pointcoc.data.clouds import dataset_of, joined, listed_files, open_hdf5, read_clouds, read_lines
-from pointcoc.data.collate import collate_sets
+from pointcoc.data.collate import collate_sets, kind_of
 from pointcoc.pointset import PointSet
 
 CATEGORIES, PARTS_FILE = "all_object_categories.txt", "object2setofoids.json"
@@ -112,9 +112,9 @@ def point_labels(items: Sequence[Data]) -> Tensor:
     for number, item in enumerate(items):
         label = item.y
         if not isinstance(label, Tensor) or label.shape != (len(item.pos),) or label.is_floating_point():
-            shape = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else repr(label)
             raise ValueError(
-                f"items must hold one integer `y` per point, shape ({len(item.pos)},), got {shape} in item {number}"
+                f"items must hold one integer `y` per point, shape ({len(item.pos)},), got {kind_of(label)} in item "
+                f"{number}"
             )
     return torch.cat([item.y.long() for item in items])
 
@@ -131,10 +131,10 @@ def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
             is_text = (root / TEXT_CATEGORIES).is_file()
             advice = "; it holds text: pointcoc.data.convert_part_text writes HDF5 files of it" if is_text else ""
             raise FileNotFoundError(f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does{advice}")
-    keys = read_categories(root / CATEGORIES)
+    categories = read_categories(root / CATEGORIES)
     try:
         parts: Any = json.loads((root / PARTS_FILE).read_text())
-        table = tuple(tuple(int(part) for part in parts[key]) for key in keys)
+        table = tuple(tuple(int(part) for part in parts[key]) for _, key in categories)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{root / PARTS_FILE} must hold the parts of each category of {CATEGORIES} under its key, got "
@@ -142,16 +142,16 @@ def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
         ) from error
     if not all(table) or min(map(min, table)) < 0:
         raise ValueError(f"{root / PARTS_FILE} must hold at least one part of each category, 0 or more, got {table}")
-    return tuple(keys.values()), table
+    return tuple(name for name, _ in categories), table
 
 
-def read_categories(path: Path) -> dict[str, str]:
-    """Read the names of the categories by their keys."""
+def read_categories(path: Path) -> list[list[str]]:
+    """Read name and key of each category."""
     lines = [line.split() for line in read_lines(path, "name and key of each category")]
     for number, line in enumerate(lines, 1):
         if len(line) != 2:
             raise ValueError(f"{path} must hold a name and a key in each line, line {number} is {' '.join(line)!r}")
-    return {key: name for name, key in lines}
+    return lines
 
 
 def _read(
@@ -161,8 +161,8 @@ def _read(
     points, label, _ = read_clouds(path, num_points, len(parts))
     with open_hdf5(path) as file:
         part = dataset_of(file, "pid", "data (N, P, 3), label (N, 1) and pid (N, P)")
-        if part.shape != file["data"].shape[:2] or part.dtype.kind not in "iu":
-            shape = file["data"].shape[:2]
+        shape = file["data"].shape[:2]
+        if part.shape != shape or part.dtype.kind not in "iu":
             raise ValueError(f"pid of {path} must be integers of shape {shape}, got {part.dtype} {part.shape}")
         part = part[:, :num_points].astype(np.int64)
     for number, allowed in enumerate(parts):

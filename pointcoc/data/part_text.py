@@ -36,16 +36,15 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
     """
     check_count("num_points", num_points)
     root, target = check_folder("folder", folder), Path(out).expanduser()
-    keys = read_categories(root / TEXT_CATEGORIES)
+    keys = {key: name for name, key in read_categories(root / TEXT_CATEGORIES)}
     rng = np.random.default_rng(seed)
     parts: dict[str, set[int]] = {key: set() for key in keys}
     with complete_or_absent(target) as staging:
         for split in SPLITS:
             objects = _objects(root, split, keys)
-            tables = [_read(file, num_points, rng) for _, file in objects]
-            for (key, _), table in zip(objects, tables, strict=True):
-                parts[key] |= set(table[:, 3].astype(int).tolist())
-            table = np.stack(tables)
+            table = np.stack([_read(file, num_points, rng) for _, file in objects])
+            for (key, _), points in zip(objects, table, strict=True):
+                parts[key] |= set(points[:, 3].astype(int).tolist())
             write_split(
                 staging,
                 list_name(split),

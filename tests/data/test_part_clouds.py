@@ -99,7 +99,9 @@ def test_every_point_needs_a_class() -> None:
     points, labels = collate_points([Data(pos=pos, x=torch.ones(3, 6), y=torch.tensor([0, 1, 2]))])
     assert points.x.shape == (3, 6)
     assert labels.tolist() == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"one integer `y` per point, shape \(3,\), got torch.int64 \(1,\) in item 0"):
+    with pytest.raises(
+        ValueError, match=r"one integer `y` per point, shape \(3,\), got a tensor of shape \(1,\) and torch.int64"
+    ):
         collate_points([Data(pos=pos, y=torch.tensor([1]))])
 
 
