@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,12 +198,8 @@ def _make_grid_plan(
     return NetworkPlan(None, tuple(plans))
 
 
-@functools.lru_cache(maxsize=32)
-def _cached_grid_plan(
-    grid: Grid, num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
-) -> NetworkPlan:
-    with torch.inference_mode(False):  # a plan made during inference must serve training too
-        return _make_grid_plan(grid, num_sets, stages, device, dtype)
+# A plan made during inference must serve training too.
+_cached_grid_plan = functools.lru_cache(maxsize=32)(torch.inference_mode(False)(_make_grid_plan))
 
 
 def _coarse(grid: Grid, stride: int) -> Grid:
@@ -219,8 +214,7 @@ def _steps(stage: StageGeometry) -> tuple[tuple[int, int], ...]:
 
 def _stage_plan(steps: Sequence[Reduction], regions: Regions) -> StagePlan:
     *before, last = steps
-    fields = {field.name: getattr(last, field.name) for field in dataclasses.fields(last)}
-    return StagePlan(**fields, regions=regions, before=tuple(before))
+    return StagePlan(**vars(last), regions=regions, before=tuple(before))
 
 
 def _grid_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
@@ -267,11 +261,10 @@ def _plan_cloud(level: PointSet, stage: StageGeometry) -> StagePlan:
 
 
 def _farthest(level: PointSet, sets: Segments, stride: int) -> PointSet:
-    num = (level.counts + stride - 1) // stride if sets.size is None else ceil_div(sets.size, stride)
-    chosen = farthest_points(level.pos, sets, num)
-    ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
-    size = None if isinstance(num, Tensor) else num
-    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
+    num = (level.counts + stride - 1) // stride
+    size = None if sets.size is None else ceil_div(sets.size, stride)
+    chosen = farthest_points(level.pos, sets, num if size is None else size)
+    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), counts_to_ptr(num), size=size)
 
 
 def _voxels(level: PointSet, sets: Segments, edge: float) -> PointSet:
