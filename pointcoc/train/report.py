@@ -36,7 +36,7 @@ class Report:
         is_main, folder = accelerator.is_main_process, settings.out / TRACKERS
         settings.out.mkdir(parents=True, exist_ok=True)
         self._file = (settings.out / METRICS if is_main else Path(os.devnull)).open("a")
-        self._sent = Sent(folder / "sent") if is_main else None
+        self._sent = Sent(folder / "sent")
         self._trackers: Sequence[Any] = ()
         if is_main and (names := trackers_of(settings.trackers)):
             if replay:
@@ -56,10 +56,8 @@ class Report:
             values: numbers by name; `update`, the updates so far, is the step of the trackers.
         """
         record = append_metrics(self._file, split, epoch, values)
-        if not self._trackers:
-            return
         self._show(record)
-        if self._sent is not None and self._sent.add(f"{split} {record['update']}"):
+        if self._trackers and self._sent.add(f"{split} {record['update']}"):
             for tracker in self._trackers:
                 if tracker.name != TENSORBOARD:
                     tracker.log(_scalars(record), step=record["update"])
@@ -105,18 +103,15 @@ def _started(accelerator: Accelerator, settings: Settings, names: list[str]) -> 
     """Start trackers; one run of wandb lasts over all resumes."""
     folder = settings.out / TRACKERS
     folder.mkdir(parents=True, exist_ok=True)
+    identity = folder / "id"
+    if not identity.exists():
+        identity.write_text(uuid.uuid4().hex)
     accelerator.log_with = names  # type: ignore[assignment]  # accelerate looks them up by name
     accelerator.project_configuration.logging_dir = str(folder)
-    wandb = {"name": settings.out.name, "dir": str(folder), "id": _identity(folder / "id"), "resume": "allow"}
+    wandb = {"name": settings.out.name, "dir": str(folder), "id": identity.read_text(), "resume": "allow"}
     accelerator.trackers = []
     accelerator.init_trackers(PROJECT, init_kwargs={"wandb": wandb} if "wandb" in names else None)
     return accelerator.trackers
-
-
-def _identity(path: Path) -> str:
-    if not path.exists():
-        path.write_text(uuid.uuid4().hex)
-    return path.read_text()
 
 
 def _describe(trackers: Sequence[Any], settings: Settings) -> None:

@@ -18,9 +18,7 @@ from pointcoc.train.failures import not_finite
 from pointcoc.train.metrics import METRICS, PassScores, Progress, trim_metrics
 from pointcoc.train.optimization import make_scheduler, schedule_length
 from pointcoc.train.processes import make_accelerator
-from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
-from pointcoc.train.seeds import UPDATE, seed_generators
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped, StopRequest
 from pointcoc.train.task import Task, task_of
@@ -66,7 +64,8 @@ class Run:
         task: Task | None = None,
     ) -> Self:
         """Put the model on the device and make what trains it."""
-        _check_loader(train_loader)
+        if len(train_loader) == 0:
+            raise ValueError(f"train_loader must have at least one batch of {train_loader.batch_size} sets, got none")
         trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
         task = task_of(task, model, settings)
@@ -129,10 +128,6 @@ class Run:
         seconds, self.lapped = now - self.lapped, now
         return seconds
 
-    def report(self) -> Report:
-        """Where the numbers of the run go; those of other processes go nowhere."""
-        return Report(self.accelerator, self.settings, replay=True)
-
     def progress(self) -> Progress:
         """The bar of what is left of the run."""
         updates = self.settings.updates or self.settings.all_epochs * len(self.train)
@@ -144,10 +139,6 @@ class Run:
     def left(self) -> float | None:
         """Seconds of training that the clock leaves; None without one."""
         return max(0.0, 60 * self.settings.minutes - self.trained) if self.settings.minutes else None
-
-    def seed(self) -> None:
-        """Make all that the next update draws follow from its number and that of this process."""
-        seed_generators(self.settings.seed, UPDATE, self.update, self.accelerator.process_index)
 
     def count_seconds(self) -> float:
         """Seconds of the run so far, those before a resume included."""
@@ -275,11 +266,6 @@ def _best_so_far(out: Path, headline: str) -> Rank:
     """The rank that best.safetensors itself reports: never that of other weights than those it holds."""
     path = out / checkpoint.BEST
     return rank_of(checkpoint.read_weights(path)[1]["val"] if path.exists() else None, headline)
-
-
-def _check_loader(loader: DataLoader) -> None:
-    if len(loader) == 0:
-        raise ValueError(f"train_loader must have at least one batch of {loader.batch_size} sets, got none")
 
 
 def _check_stream_settings(settings: Settings) -> None:
