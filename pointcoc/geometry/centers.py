@@ -167,8 +167,7 @@ def _mix(number: Tensor) -> Tensor:
 
 def _place(pos: Tensor, segments: Segments) -> Tensor:
     """Number of the place of each point: coincident points of a region share one."""
-    key = torch.cat([segments.index[:, None].to(pos.dtype), pos], dim=1)
-    return key.unique(dim=0, return_inverse=True)[1]
+    return torch.cat([segments.index[:, None].to(pos.dtype), pos], dim=1).unique(dim=0, return_inverse=True)[1]
 
 
 def _outer(per_axis: Tensor) -> Tensor:

@@ -84,8 +84,7 @@ class _Grid:
         # By set, then by Morton number: the points of a cell of any level, of one set, are one run of this list, and
         # two binary searches find it. Stable, so that points of one smallest cell stay in the order of their rows.
         keys, row = torch.sort(empty.key(pos, sets.index), stable=True)
-        axes = tuple(axis.index_select(0, row) for axis in pos.unbind(1))
-        return cls(sets, low, empty.edge, bits, keys, row, axes)
+        return cls(sets, low, empty.edge, bits, keys, row, tuple(axis.index_select(0, row) for axis in pos.unbind(1)))
 
     def key(self, pos: Tensor, batch: Tensor) -> Tensor:
         """Number of the smallest cell of places (Q, D) of sets (Q,); places outside count to the nearest cell."""

@@ -51,15 +51,13 @@ def lattice_reduce(points: PointSet, window: int, stride: int) -> tuple[PointSet
     assert points.sizes is not None
     sites, batch = points.pos.long(), points.batch
     coarse = _Lattices((points.sizes + stride - 1) // stride)
-    anchor_key = coarse.key(sites // stride, batch).unique()
-    anchor, anchor_batch = coarse.site(anchor_key)
+    anchor, anchor_batch = coarse.site(coarse.key(sites // stride, batch).unique())
     fine = _Lattices(points.sizes)
     offsets = torch.tensor(list(itertools.product(range(window), repeat=sites.shape[1])), device=sites.device)
     wanted = (anchor * stride - (window - stride + 1) // 2)[:, None] + offsets
-    index = _find(fine, wanted, anchor_batch, fine.key(sites, batch))
     ptr = counts_to_ptr(torch.bincount(anchor_batch, minlength=points.num_sets))
     anchors = PointSet(points.x.new_empty(len(anchor), 0), anchor.to(points.pos.dtype), ptr, coarse.sizes)
-    return anchors, index
+    return anchors, _find(fine, wanted, anchor_batch, fine.key(sites, batch))
 
 
 def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> Tensor:

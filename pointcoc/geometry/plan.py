@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -147,19 +147,22 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
-    plans = []
+    plans: list[StagePlan] = []
     for stage in stages:
-        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage)
-        plans.append(plan)
-        level = plan.anchors
+        plans.append(_plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage))
+        level = plans[-1].anchors
     return NetworkPlan(order, tuple(plans))
 
 
 def _clone(points: PointSet) -> PointSet:
     """The positions of points as tensors that were not made in inference mode."""
-    sizes = None if points.sizes is None else points.sizes.clone()
-    x = points.x.new_empty(points.num_points, 0)
-    return PointSet(x, points.pos.clone(), points.ptr.clone(), sizes, points.grid, points.size)
+    return replace(
+        points,
+        x=points.x.new_empty(points.num_points, 0),
+        pos=points.pos.clone(),
+        ptr=points.ptr.clone(),
+        sizes=None if points.sizes is None else points.sizes.clone(),
+    )
 
 
 def make_grid_plan(
@@ -218,11 +221,13 @@ def _stage_plan(steps: Sequence[Reduction], regions: Regions) -> StagePlan:
 
 
 def _grid_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
-    counts = None if anchors.lattice is None else equal_tiles(anchors.lattice, stage)
-    if counts is None:
-        return cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
-    assert anchors.lattice is not None
-    return grid_regions(anchors.lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
+    """Regions of complete lattices: equal tiles where the sites divide into them, else cells."""
+    lattice = anchors.lattice
+    window = _whole(stage.window)
+    if lattice is not None and all(surely(size % (window or stage.regions) == 0) for size in lattice):
+        counts = [size // window if window else stage.regions for size in lattice]
+        return grid_regions(lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
+    return cell_regions(anchors, stage.regions, window, stage.centers)
 
 
 def _canvas(source: PointSet, anchors: PointSet, stride: int) -> Canvas:
@@ -299,14 +304,6 @@ def _grid_level(grid: Grid, num_sets: int, device: torch.device, dtype: torch.dt
     sizes = torch.tensor([grid], device=device).repeat(num_sets, 1)
     sites = sites.repeat(num_sets, 1)
     return PointSet(sites[:, :0], sites, ptr, sizes, grid)
-
-
-def equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
-    """Return the tiles per axis if the regions of a stage are equal tiles of the lattice `grid`, else None."""
-    window = _whole(stage.window)
-    if not all(surely(size % (window or stage.regions) == 0) for size in grid):
-        return None
-    return tuple(size // window if window else stage.regions for size in grid)
 
 
 def _whole(window: float | None) -> int | None:

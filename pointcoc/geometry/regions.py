@@ -135,13 +135,7 @@ class UniformRegions(Movable):
 
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows."""
-        members = self.members.expand(self.segments.num, -1, -1)
-        # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
-        region, center, row = members.nonzero(as_tuple=True)
-        size = members.shape[-1]
-        return RaggedRegions(
-            self.segments, region * size + row, region * self.num_centers + center, self.num_centers, self.order
-        )
+        return _listed(self.segments, self.members.expand(self.segments.num, -1, -1), self.order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,12 +204,18 @@ class PaddedRegions(Movable):
 
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows; waits for the device."""
-        region, center, column = self.padded.members.nonzero(as_tuple=True)
-        point = self.segments.ptr[region] + column
-        return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
+        return _listed(self.segments, self.padded.members, self.order)
 
 
 Regions = UniformRegions | PaddedRegions | RaggedRegions
+
+
+def _listed(segments: Segments, members: Tensor, order: Order) -> RaggedRegions:
+    """Regions as lists, from the table of what belongs to each proposal, (R, m, longest)."""
+    # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
+    region, center, column = members.nonzero(as_tuple=True)
+    num_centers = members.shape[1]
+    return RaggedRegions(segments, segments.ptr[region] + column, region * num_centers + center, num_centers, order)
 
 
 def grid_regions(
@@ -236,8 +236,7 @@ def grid_regions(
     for f, t in zip(counts, tile, strict=True):
         num_tiles, size = num_tiles * f, size * t
     order = TileOrder(tuple(grid), tuple(counts)) if any(f != 1 for f in counts) else None
-    edges = torch.tensor([tile], device=device)
-    members = _cell_members(edges, size, centers)
+    members = _cell_members(torch.tensor([tile], device=device), size, centers)
     all_exist = all(surely(t >= centers) for t in tile)
     return UniformRegions(Segments.equal(num_tiles, size, device), members, order, all_exist)
 
@@ -287,8 +286,7 @@ def lattice_regions(points: PointSet, counts: int, window: int | None, centers: 
     cell = sites * counts // size if window is None else sites // window
     start, edge = _cell_bounds(cell, cells[points.batch], size, window)
     segments, order = _group(cell, cells, points)
-    members = lattice_members((sites - start)[order.order], edge[order.order], centers)
-    point, center = members.nonzero(as_tuple=True)
+    point, center = lattice_members(order.enter(sites - start), order.enter(edge), centers).nonzero(as_tuple=True)
     num_centers = centers ** points.pos.shape[1]
     center = segments.index[point] * num_centers + center
     # In small cells several proposals have the same points. The first alone keeps them: see `first_of_equal`.
@@ -321,18 +319,15 @@ def cloud_regions(
     if window is not None or counts != 1:
         segments, order = _group(cell, cells, points)
         pos, inside = order.enter(pos), order.enter(inside)
-    if proposals == "fps" and segments.size is None:
-        point, center = fps_members(pos, segments, centers, center_neighbors)
-        return RaggedRegions(segments, point, center, centers, order)
-    if proposals == "fps":
+    if proposals == "fps" and segments.size is not None:
         return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors), order)
+    if proposals == "fps":
+        return RaggedRegions(segments, *fps_members(pos, segments, centers, center_neighbors), centers, order)
     members = cloud_members(inside, centers)
-    if segments.size is None:
-        point, center = members.nonzero(as_tuple=True)
-        return RaggedRegions(
-            segments, point, segments.index[point] * members.shape[1] + center, members.shape[1], order
-        )
-    return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
+    if segments.size is not None:
+        return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
+    point, center = members.nonzero(as_tuple=True)
+    return RaggedRegions(segments, point, segments.index[point] * members.shape[1] + center, members.shape[1], order)
 
 
 def _cloud_cells(points: PointSet, sets: Segments, counts: int, window: float | None) -> tuple[Tensor, Tensor, Tensor]:
