@@ -53,24 +53,20 @@ class Batches:
     ) -> None:
         self.loader = loader
         self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
-        self._seed = seed
-        self._processes = processes
-        self._process = process
-        self._accumulate = accumulate
+        self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         if self.is_stream:
             _check_stream(loader, processes, accumulate, max_bad)
             return
-        self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         self._parts = _rebuilt(loader, Items(loader.dataset, seed, max_bad), self._order)
 
     @property
     def readers(self) -> tuple[int, int] | None:
         """Processes and workers in each, if the data depends on them: those of a stream."""
-        return (self._processes, self.loader.num_workers) if self.is_stream else None
+        return (self._order.processes, self.loader.num_workers) if self.is_stream else None
 
     def __len__(self) -> int:
         """Return the number of updates of an epoch."""
-        return len(self.loader) // self._accumulate if self.is_stream else len(self.loader)
+        return len(self.loader) // self._order.accumulate if self.is_stream else len(self.loader)
 
     def updates(self, epoch: int, first: int = 0) -> Iterator[tuple[list[Batch], int]]:
         """Yield what each update computes here, and the number of items it has over all processes.
@@ -88,32 +84,32 @@ class Batches:
             return
         self._order.start(epoch, first)
         sizes = [len(batch) for batch in self._order.drawn]
-        if sizes and min(sizes) < self._processes * self._accumulate:
+        if sizes and min(sizes) < self._order.processes * self._order.accumulate:
             raise ValueError(
-                f"an update has {min(sizes)} items, too few for {self._processes} processes x "
-                f"{self._accumulate} parts: "
+                f"an update has {min(sizes)} items, too few for {self._order.processes} processes x "
+                f"{self._order.accumulate} parts: "
                 "raise the batch size, or give the loader drop_last=True if it is the last one"
             )
         parts = iter(self._parts)
         for size in sizes:
-            yield list(islice(parts, self._accumulate)), size
+            yield list(islice(parts, self._order.accumulate)), size
 
     def _stream(self, epoch: int) -> Iterator[tuple[list[Batch], int]]:
         """Pass a stream on; what its workers, or without them its items, draw follows from the seed and the epoch."""
         if hasattr(self.loader.dataset, "set_epoch"):
             self.loader.dataset.set_epoch(epoch)
-        with seeded(self._seed, ORDER, epoch, *self._own()):
+        with seeded(self._order.seed, ORDER, epoch, *self._own()):
             values = iter(self.loader)
         batches = self._read(values, epoch)
         for done in range(len(self)):
-            parts = list(islice(batches, self._accumulate))
-            if len(parts) < self._accumulate:
+            parts = list(islice(batches, self._order.accumulate))
+            if len(parts) < self._order.accumulate:
                 raise ValueError(f"a stream ended after {done} of {len(self)} updates of epoch {epoch + 1}")
-            yield parts, self._processes * sum(len(part.value[1]) for part in parts)
+            yield parts, self._order.processes * sum(len(part.value[1]) for part in parts)
 
     def _read(self, values: Iterator[Any], epoch: int) -> Iterator[Batch]:
         for number in count():
-            with seeded(self._seed, ITEM, epoch, number, *self._own()):
+            with seeded(self._order.seed, ITEM, epoch, number, *self._own()):
                 value = next(values, None)
             if value is None:
                 return
@@ -121,15 +117,15 @@ class Batches:
 
     def _own(self) -> tuple[int, ...]:
         """What tells the draws of this process from those of another."""
-        return (self._process,) if self._process else ()
+        return (self._order.process,) if self._order.process else ()
 
     def mine(self) -> Iterator[Batch]:
         """Yield the batches of this process, without augmentation that differs from pass to pass: to measure."""
         if self.is_stream:
             yield from (Batch(value, (), ()) for value in self.loader)
-            return
-        self._order.start(0, 0)
-        yield from self._parts
+        else:
+            self._order.start(0, 0)
+            yield from self._parts
 
 
 @dataclass(eq=False)

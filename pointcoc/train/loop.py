@@ -191,7 +191,7 @@ def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch |
     val = _measure(run.task, run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
     is_best = _keep_if_best(run, kept, val)
-    report.write("train", run.epochs, {**train, "seconds": run.count_seconds()})
+    report.write("train", run.epochs, {**train, "seconds": run.seconds})
     if val is not None:
         report.write("val", run.epochs, {"update": run.update, **val, "is_best": is_best})
     if run.is_epoch_save_due:
@@ -228,7 +228,7 @@ def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
         loss = one_update(run, parts, size)
         num_sets += size
         _report(run, loss, size, known_bad, report, progress)
-        if run.is_save_due:
+        if run.settings.save_every > 0 and run.update % run.settings.save_every == 0:
             run.save()
         run.stop_if_asked()
     seconds = time.perf_counter() - start
@@ -289,5 +289,4 @@ def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bo
 def _keep(run: Run, kept: nn.Module, val: dict[str, float] | None) -> None:
     run.best, run.best_epoch = rank_of(val, run.task.headline), run.epochs
     if run.is_main:
-        path = run.settings.out / checkpoint.BEST
-        checkpoint.save_weights(path, kept, **run.task.notes, epoch=run.epochs, val=val)
+        checkpoint.save_weights(run.settings.out / checkpoint.BEST, kept, **run.task.notes, epoch=run.epochs, val=val)

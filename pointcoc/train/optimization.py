@@ -47,7 +47,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, updates_per_epoch: int, set
     """
     warmup = settings.warmup_updates or settings.warmup_epochs * updates_per_epoch
     total = schedule_length(updates_per_epoch, settings)
-    scheduler, _ = create_scheduler_v2(
+    return create_scheduler_v2(
         optimizer,
         sched={"steps": "multistep"}.get(settings.schedule, settings.schedule),
         num_epochs=total,  # an "epoch" of timm is an update here
@@ -59,8 +59,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, updates_per_epoch: int, set
         decay_milestones=[round(total * part) + 1 for part in STEPS],  # timm drops one update before a milestone
         decay_rate=POWER if settings.schedule == "poly" else STEP_FACTOR,
         step_on_epochs=False,
-    )
-    return scheduler
+    )[0]
 
 
 def schedule_length(updates_per_epoch: int, settings: Settings) -> int:

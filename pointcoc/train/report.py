@@ -36,12 +36,12 @@ class Report:
         is_main, folder = accelerator.is_main_process, settings.out / TRACKERS
         settings.out.mkdir(parents=True, exist_ok=True)
         self._file = (settings.out / METRICS if is_main else Path(os.devnull)).open("a")
-        self._sent = Sent(folder / "sent")
-        self._trackers: Sequence[Any] = ()
-        if is_main and (names := trackers_of(settings.trackers)):
-            if replay:
-                shutil.rmtree(folder / PROJECT, ignore_errors=True)
-            self._trackers = _started(accelerator, settings, names)
+        self._sent_file = folder / "sent"
+        self._sent = set(self._sent_file.read_text().splitlines()) if self._sent_file.exists() else set()
+        names = trackers_of(settings.trackers) if is_main else []
+        if replay and names:
+            shutil.rmtree(folder / PROJECT, ignore_errors=True)
+        self._trackers: Sequence[Any] = _started(accelerator, settings, names) if names else ()
         if replay and self._trackers:
             _describe(self._trackers, settings)
             for record in read_metrics(settings.out / METRICS):
@@ -57,7 +57,10 @@ class Report:
         """
         record = append_metrics(self._file, split, epoch, values)
         self._show(record)
-        if self._trackers and self._sent.add(f"{split} {record['update']}"):
+        if self._trackers and (name := f"{split} {record['update']}") not in self._sent:
+            self._sent.add(name)
+            with self._sent_file.open("a") as file:  # before it is sent: better not at all than twice
+                file.write(f"{name}\n")
             for tracker in self._trackers:
                 if tracker.name != TENSORBOARD:
                     tracker.log(_scalars(record), step=record["update"])
@@ -75,28 +78,6 @@ class Report:
         self._file.close()
         for tracker in self._trackers:
             tracker.finish()
-
-
-class Sent:
-    """Names of what was sent, in a file, each noted before it is sent.
-
-    Args:
-        path: the file; it appears with the first name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._names = set(path.read_text().splitlines()) if path.exists() else set()
-
-    def add(self, name: str) -> bool:
-        """Note a name; returns whether it is new."""
-        if name in self._names:
-            return False
-        self._names.add(name)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(f"{name}\n")
-        return True
 
 
 def _started(accelerator: Accelerator, settings: Settings, names: list[str]) -> Sequence[Any]:

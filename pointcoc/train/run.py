@@ -44,14 +44,13 @@ class Run:
     is_stopping: bool = False
     epoch: int = 0
     update: int = 0
-    seconds: float = 0.0
     trained: float = 0.0
     closed: int = -1
     lr: float = 0.0
     best: Rank = (-math.inf, -math.inf)
     best_epoch: int = 0
     bad: dict[int, str] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=time.perf_counter)
     lapped: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -132,19 +131,19 @@ class Run:
         """The bar of what is left of the run."""
         updates = self.settings.updates or self.settings.all_epochs * len(self.train)
         epochs, updates = (0, 0) if self.settings.minutes else (math.ceil(updates / len(self.train)), updates)
-        headline = self.task.headline
-        return Progress(epochs, len(self.train), self.update, self.is_main, updates=updates, headline=headline)
+        return Progress(
+            epochs, len(self.train), self.update, self.is_main, updates=updates, headline=self.task.headline
+        )
 
     @property
     def left(self) -> float | None:
         """Seconds of training that the clock leaves; None without one."""
         return max(0.0, 60 * self.settings.minutes - self.trained) if self.settings.minutes else None
 
-    def count_seconds(self) -> float:
+    @property
+    def seconds(self) -> float:
         """Seconds of the run so far, those before a resume included."""
-        now = time.perf_counter()
-        self.seconds, self.started = self.seconds + now - self.started, now
-        return self.seconds
+        return time.perf_counter() - self.began
 
     def clean_folder(self) -> None:
         """Remove from `out` what is no part of the run: with `overwrite` the one before, else what comes later."""
@@ -154,11 +153,6 @@ class Run:
                 clear_run(self.settings.out)
             trim_metrics(self.settings.out / METRICS, self.epochs, self.update)
         self.accelerator.wait_for_everyone()
-
-    @property
-    def is_save_due(self) -> bool:
-        """Whether `save_every` asks for a checkpoint now."""
-        return self.settings.save_every > 0 and self.update % self.settings.save_every == 0
 
     @property
     def is_epoch_save_due(self) -> bool:
@@ -183,14 +177,13 @@ class Run:
             FloatingPointError: if a weight is not finite; then nothing is written.
             OSError: if the disk takes no more.
         """
-        scores = self.scores.joined(self.accelerator).state_dict()
-        self.count_seconds()
         if not (self.train.is_stream and self.position):
             model, average = self.weights.whole(), self.weights.whole_average()
             if not are_finite(model):
-                what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
-                raise not_finite(what, self.settings)
-            state = self._state(scores)
+                raise not_finite(
+                    f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})", self.settings
+                )
+            state = self._state()
             name = checkpoint.checkpoint_name(self.epoch, self.update, is_whole_epoch=self.position == 0)
             if self.is_main:
                 checkpoint.save_checkpoint(self.settings.out, name, model, average, state, self.settings.keep)
@@ -213,7 +206,8 @@ class Run:
         _check_same_readers(path, state.get("readers"), self.train.readers)
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
         self.weights.restore(path, state)
-        for name in ("epoch", "update", "seconds", "trained", "closed", "lr", "best_epoch"):
+        self.began -= state["seconds"]
+        for name in ("epoch", "update", "trained", "closed", "lr", "best_epoch"):
             setattr(self, name, state.get(name, getattr(self, name)))  # older runs knew no clock
         self.scheduler.step_update(self.schedule_time)  # type: ignore[arg-type]  # as after an update
         # Epochs after the checkpoint come again: their best is none yet.
@@ -222,7 +216,7 @@ class Run:
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
 
-    def _state(self, scores: dict[str, Any]) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "update": self.update,
@@ -235,7 +229,7 @@ class Run:
             "best": self.best,
             "readers": self.train.readers,
             "bad": list(self.bad.items()),
-            "scores": scores,
+            "scores": self.scores.joined(self.accelerator).state_dict(),
             "settings": plain_settings(self.settings),
             **self.weights.state(),
         }

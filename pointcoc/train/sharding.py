@@ -88,9 +88,8 @@ def gather_weights(sharded: nn.Module, into: nn.Module) -> nn.Module:
     Returns:
         `into`, on the device of `sharded`.
     """
-    tensors = get_model_state_dict(sharded, options=WHOLE)
     into.to(next(sharded.parameters()).device)
-    set_model_state_dict(into, tensors, options=FROM_THE_FIRST)
+    set_model_state_dict(into, get_model_state_dict(sharded, options=WHOLE), options=FROM_THE_FIRST)
     return into
 
 
@@ -125,5 +124,4 @@ def _like(value: Any, part: Tensor) -> Any:
     """Cut a tensor like another one that has shards; what has another shape (a counter) stays whole."""
     if not isinstance(part, DTensor) or not isinstance(value, Tensor) or value.shape != part.shape:
         return value
-    value = value.to(device=part.device, dtype=part.dtype)
-    return distribute_tensor(value, part.device_mesh, part.placements)
+    return distribute_tensor(value.to(device=part.device, dtype=part.dtype), part.device_mesh, part.placements)

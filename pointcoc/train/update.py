@@ -103,13 +103,8 @@ def _not_finite(run: Run, loss: float, parts: list[Batch], losses: list[Tensor])
     bad = [part for part, value in zip(parts, losses, strict=True) if not value.isfinite()]
     if not bad:
         return not_finite(f"{what}, in another process", run.settings)
-    return not_finite(what, run.settings, _write_batch(run, bad[0], what))
-
-
-def _write_batch(run: Run, part: Batch, what: str) -> Path:
     number = run.accelerator.process_index
     path = run.settings.out / (BAD_BATCH if number == 0 else f"{Path(BAD_BATCH).stem}-{number}.pt")
-    inputs, labels = part.value
-    sources = [source_of(run.train.loader.dataset, index) for index in part.indices]
-    save_batch(path, inputs, labels, sources=sources, what=what, update=run.update + 1, lr=run.lr)
-    return path
+    sources = [source_of(run.train.loader.dataset, index) for index in bad[0].indices]
+    save_batch(path, *bad[0].value, sources=sources, what=what, update=run.update + 1, lr=run.lr)
+    return not_finite(what, run.settings, path)
