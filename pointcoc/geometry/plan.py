@@ -192,9 +192,13 @@ def _make_grid_plan(
         for _, stride in _steps(stage):
             grid = _coarse(grid, stride)
             anchors = _grid_level(grid, num_sets, device, dtype)
-            canvas = None if level.lattice is not None else _canvas(level, anchors, stride)
             steps.append(
-                Reduction(anchors=anchors, sets=Segments.of(anchors), source_grid=level.lattice, canvas=canvas)
+                Reduction(
+                    anchors=anchors,
+                    sets=Segments.of(anchors),
+                    source_grid=level.lattice,
+                    canvas=None if level.lattice is not None else _canvas(level, anchors, stride),
+                )
             )
             level = anchors
         plans.append(_stage_plan(steps, _grid_regions(level, stage)))

@@ -191,7 +191,7 @@ def _one_epoch(run: Run, report: Report, progress: Progress, on_epoch: OnEpoch |
     val = _measure(run.task, run.accelerator, kept, run.val, run.stop_if_asked) if run.val is not None else None
     run.next_epoch()
     is_best = _keep_if_best(run, kept, val)
-    report.write("train", run.epochs, {**train, "seconds": run.seconds})
+    report.write("train", run.epochs, {**train, "seconds": run.count_seconds()})
     if val is not None:
         report.write("val", run.epochs, {"update": run.update, **val, "is_best": is_best})
     if run.is_epoch_save_due:

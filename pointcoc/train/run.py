@@ -44,13 +44,14 @@ class Run:
     is_stopping: bool = False
     epoch: int = 0
     update: int = 0
+    seconds: float = 0.0
     trained: float = 0.0
     closed: int = -1
     lr: float = 0.0
     best: Rank = (-math.inf, -math.inf)
     best_epoch: int = 0
     bad: dict[int, str] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.perf_counter)
     lapped: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -140,10 +141,11 @@ class Run:
         """Seconds of training that the clock leaves; None without one."""
         return max(0.0, 60 * self.settings.minutes - self.trained) if self.settings.minutes else None
 
-    @property
-    def seconds(self) -> float:
+    def count_seconds(self) -> float:
         """Seconds of the run so far, those before a resume included."""
-        return time.perf_counter() - self.began
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        return self.seconds
 
     def clean_folder(self) -> None:
         """Remove from `out` what is no part of the run: with `overwrite` the one before, else what comes later."""
@@ -206,8 +208,7 @@ class Run:
         _check_same_readers(path, state.get("readers"), self.train.readers)
         _check_same_data(path, state["updates_per_epoch"], len(self.train))
         self.weights.restore(path, state)
-        self.began -= state["seconds"]
-        for name in ("epoch", "update", "trained", "closed", "lr", "best_epoch"):
+        for name in ("epoch", "update", "seconds", "trained", "closed", "lr", "best_epoch"):
             setattr(self, name, state.get(name, getattr(self, name)))  # older runs knew no clock
         self.scheduler.step_update(self.schedule_time)  # type: ignore[arg-type]  # as after an update
         # Epochs after the checkpoint come again: their best is none yet.
@@ -221,7 +222,7 @@ class Run:
             "epoch": self.epoch,
             "update": self.update,
             "updates_per_epoch": len(self.train),
-            "seconds": self.seconds,
+            "seconds": self.count_seconds(),
             "trained": self.trained,
             "closed": self.closed,
             "lr": self.lr,
