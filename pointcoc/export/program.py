@@ -134,7 +134,7 @@ def example_input(net: ContextClusterNet, size: tuple[int, int] | None, num_poin
         ValueError: if the size does not fit the kind of the network.
     """
     config, like = net.config, next(net.parameters())
-    if config.anchors == "lattice":
+    if config.on_lattice:
         if size is None or num_points is not None or len(size) != 2 or min(size) < 1:
             raise ValueError(f"this network reads images: give size=(height, width), got size={size}, {num_points=}")
         shape: tuple[int, ...] = (2, config.in_channels, *size)
@@ -184,7 +184,7 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
         raise ValueError(
             "backend 'triton' cannot be exported: its kernels need Triton and a GPU; load it with backend='auto'"
         )
-    if config.anchors == "lattice":
+    if config.on_lattice:
         return
     if dynamic or output == "stages":
         raise ValueError(
