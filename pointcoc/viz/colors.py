@@ -55,7 +55,7 @@ def center_colors(pos: Tensor) -> Tensor:
     colors = np.full((len(pos), 3), 0.5)
     exist = np.flatnonzero(~torch.isnan(pos).any(1).cpu().numpy())
     if len(exist):
-        colors[exist] = palette()[_choose(_scaled(pos.detach().cpu().double().numpy()[exist]))]
+        colors[exist] = palette()[_choose(pos.detach().cpu().double().numpy()[exist])]
     return torch.from_numpy(colors)
 
 
@@ -91,14 +91,10 @@ def color_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.minimum.reduce(pairs)
 
 
-def _scaled(pos: np.ndarray) -> np.ndarray:
-    """Move positions to the middle of their box, one unit to its far sides."""
-    low, high = pos.min(0), pos.max(0)
-    return (pos - (low + high) / 2) / np.maximum((high - low).max() / 2, 1e-12)
-
-
 def _choose(pos: np.ndarray) -> np.ndarray:
     """Choose a color of the palette for each center in turn."""
+    low, high = pos.min(0), pos.max(0)
+    pos = (pos - (low + high) / 2) / np.maximum((high - low).max() / 2, 1e-12)  # from the middle, one unit a far side
     apart, wanted = _palette_distances(), _hue_match(pos)
     chosen = np.zeros(len(pos), dtype=np.int64)
     for i in range(len(pos)):
