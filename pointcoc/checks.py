@@ -3,7 +3,7 @@
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,21 @@ def check_range(argument: str, value: float, low: float, high: float | None = No
     if not low <= value <= (value if high is None else high):
         allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{argument} must be {allowed}, got {value}")
+
+
+def check_filled(argument: str, value: Sized, entry: str) -> None:
+    """Raise if a collection holds nothing.
+
+    Args:
+        argument: name of the argument, for the message.
+        value: what came.
+        entry: what it must hold at least one of, for the message: "image".
+
+    Raises:
+        ValueError: the message says what to give.
+    """
+    if len(value) == 0:
+        raise ValueError(f"{argument} is empty; give at least one {entry}")
 
 
 def check_folder(argument: str, folder: str | Path) -> Path:

@@ -10,13 +10,13 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from pointcoc.checks import check_choice, check_range, import_extra
+from pointcoc.checks import check_choice, check_filled, check_range, import_extra
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.figures import draw_stages
 from pointcoc.viz.trace import trace
 
 LAST = 3  # the end stays on the screen as long as so many epochs
-FRAME = re.compile(r"(?P<name>.+)-epoch(?P<epoch>\d{4})\.png")
+FRAME = re.compile(r"(?P<name>.+)-epoch\d{4}\.png")  # in the order of names epochs rise
 
 
 class EpochMaps:
@@ -32,8 +32,7 @@ class EpochMaps:
     """
 
     def __init__(self, folder: str | Path, inputs: Mapping[str, Any], head: int = 0, dpi: int = 100):
-        if len(inputs) == 0:
-            raise ValueError("inputs is empty; give at least one name and input")
+        check_filled("inputs", inputs, "name and input")
         wrong = [name for name in inputs if not re.fullmatch(r"[\w.-]+", name)]
         if wrong:
             raise ValueError(f"names of inputs become those of files: letters, digits, _ . - only, got {wrong[0]!r}")
@@ -104,8 +103,7 @@ WRITERS = {".gif": _write_gif, ".mp4": _write_mp4}
 
 
 def _frames(folder: Path, name: str | None) -> list[Path]:
-    matches = filter(None, map(FRAME.fullmatch, sorted(file.name for file in folder.glob("*.png"))))
-    found = [(match["name"], folder / match[0]) for match in matches]
+    found = [(match["name"], file) for file in sorted(folder.glob("*.png")) if (match := FRAME.fullmatch(file.name))]
     names = sorted({one for one, _ in found})
     if not found:
         raise ValueError(f"{folder} holds no maps NAME-epochEEEE.png; pointcoc.viz.EpochMaps writes them")

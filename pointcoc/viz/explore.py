@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
+from pointcoc.checks import check_filled
 from pointcoc.models.clusters import StageClusters
 from pointcoc.viz.colors import center_colors
 from pointcoc.viz.maps import input_colors, lay_out
@@ -56,8 +57,7 @@ def explore_page(exhibits: Sequence[Exhibit]) -> str:
     Raises:
         ValueError: if there is no input, or one is neither a complete image nor a cloud of three coordinates.
     """
-    if len(exhibits) == 0:
-        raise ValueError("exhibits is empty; give at least one input")
+    check_filled("exhibits", exhibits, "input")
     lut = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype("u1")
     data = {"similarity_colors": _base64(lut.tobytes()), "inputs": [_pack(one) for one in exhibits]}
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\u0021--")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pointcoc.checks import import_extra
+from pointcoc.checks import check_filled, import_extra
 from pointcoc.models import ImageTransform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet, image_to_points
@@ -42,8 +42,7 @@ def figure4(picture: Tensor, models: Mapping[str, nn.Module], target: int | None
         ValueError: if there is no network, or one is of another family.
         ImportError: if the package grad-cam is needed and not installed.
     """
-    if len(models) == 0:
-        raise ValueError("models is empty; give at least one network")
+    check_filled("models", models, "network")
     rows = [row for title, model in models.items() for row in _rows(picture, title, model, target)]
     columns = 1 + max(len(maps) for _, maps, _ in rows)
     height = 2.0 * picture.shape[0] / picture.shape[1]
@@ -54,6 +53,7 @@ def figure4(picture: Tensor, models: Mapping[str, nn.Module], target: int | None
     return figure
 
 
+@torch.no_grad()
 def attention_maps(model: nn.Module, images: Tensor, blocks: Sequence[int] = VIT_BLOCKS) -> list[Tensor]:
     """Return the cosine between the class token and each patch of a ViT of timm.
 
@@ -65,10 +65,9 @@ def attention_maps(model: nn.Module, images: Tensor, blocks: Sequence[int] = VIT
     Returns:
         One map (h, w) of patches a block, in [-1, 1].
     """
-    with torch.no_grad():
-        outputs = model.forward_intermediates(  # type: ignore[operator]
-            images, indices=list(blocks), return_prefix_tokens=True, intermediates_only=True
-        )
+    outputs = model.forward_intermediates(  # type: ignore[operator]
+        images, indices=list(blocks), return_prefix_tokens=True, intermediates_only=True
+    )
     return [F.cosine_similarity(maps[0], prefix[0, 0, :, None, None], dim=0) for maps, prefix in outputs]
 
 

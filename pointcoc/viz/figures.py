@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_filled
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.colors import center_colors
 from pointcoc.viz.maps import (
@@ -43,8 +43,7 @@ def draw_clusters(examples: Sequence[tuple[str, ContextClusterNet, Any]], head: 
     Raises:
         ValueError: if there is no example.
     """
-    if len(examples) == 0:
-        raise ValueError("examples is empty; give at least one (title, network, input)")
+    check_filled("examples", examples, "(title, network, input)")
     return _draw_rows([(title, trace(net, input)[0]) for title, net, input in examples], -1, head, "clusters")
 
 
@@ -224,9 +223,8 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
         return show(figure, place, lay_out(traced, colors, 1.0), title)
     pos = traced.points.pos.cpu().double()
     axes = figure.add_subplot(*place, projection="3d" if pos.shape[1] == 3 else None)
-    size = min(40.0, 2500 / max(len(pos), 1))
     flat = {"depthshade": False} if pos.shape[1] == 3 else {}  # a paler color would be another cluster's
-    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size, **flat)  # type: ignore[misc, arg-type]
+    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=min(40.0, 2500 / max(len(pos), 1)), **flat)  # type: ignore[misc, arg-type]
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
     if pos.shape[1] == 3:

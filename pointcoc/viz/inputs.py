@@ -120,5 +120,4 @@ def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") ->
     if net.config.input_dim != 3:
         raise ValueError(f"{name} has coordinates alone, but the network takes {net.config.input_dim} features a point")
     like = next(net.parameters())
-    pos = pos.to(like.device)
-    return PointSet(pos.to(like.dtype), pos, torch.tensor([0, len(pos)], device=like.device))
+    return PointSet(pos.to(like), pos.to(like.device), torch.tensor([0, len(pos)], device=like.device))

@@ -118,8 +118,8 @@ def overlay(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, opaci
         ValueError: if the input is no image, or a number is not allowed.
     """
     check_range("opacity", opacity, 0, 1)
-    colors = point_colors(trace, stage, block, head)
-    picture = lay_out(trace, opacity * colors + (1 - opacity) * input_colors(trace), 1.0)
+    colors = opacity * point_colors(trace, stage, block, head) + (1 - opacity) * input_colors(trace)
+    picture = lay_out(trace, colors, 1.0)
     picture[borders(lay_out(trace, trace.cluster(stage, block, head).cpu(), -1))] *= 0.35
     return picture
 
