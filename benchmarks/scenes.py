@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    clouds = [name for name, config in PRESETS.items() if config.anchors != "lattice"]
+    clouds = [name for name, config in PRESETS.items() if not config.on_lattice]
     parser.add_argument("--preset", default="coc_scene", choices=clouds)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="points of the scenes")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the median counts")

@@ -1,7 +1,7 @@
-"""Train the two small networks that ship in pointcoc/viz/weights, by the recipes of the examples.
+"""Train the two small networks that ship in pointcoc/models/weights/shipped, by the recipes of the examples.
 
-    OMP_NUM_THREADS=1 python benchmarks/shipped_networks.py --data PATH --out pointcoc/viz/weights
-    OMP_NUM_THREADS=1 python benchmarks/shipped_networks.py --out pointcoc/viz/weights  # the one for clouds alone
+    OMP_NUM_THREADS=1 python benchmarks/shipped_networks.py --data PATH --out pointcoc/models/weights/shipped
+    OMP_NUM_THREADS=1 python benchmarks/shipped_networks.py --out pointcoc/models/weights/shipped  # clouds alone
 
 PATH is an image folder of 32 x 32 pixels, such as a part of CIFAR-10. Writes `image/` (that data, settings of
 `examples/imagenet.py --data PATH --size 32`) and `cloud/` (sampled solids, settings of `examples/modelnet40.py`), in
@@ -58,7 +58,7 @@ def main() -> None:
 
 def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: AnySettings, out: Path) -> None:
     """Train a network, print its test accuracy in float16's rounding, and save it."""
-    transform = None if config.anchors == "fps" else ImageTransform(crop_pct=1.0, input_size=(32, 32))
+    transform = ImageTransform(crop_pct=1.0, input_size=(32, 32)) if config.reads_images else None
     torch.manual_seed(settings.seed)
     net, start = ContextClusterNet(config), time.perf_counter()
     fit(net, loaders.train, None, settings)

@@ -1,9 +1,7 @@
 """Checks of arguments, and importing the packages of extras."""
 
 import importlib
-import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -114,20 +112,3 @@ def import_extra(module: str, extra: str = "train", needs: str = "this data set 
         if not is_extra:  # the package is there and lacks something of its own
             raise
         raise ImportError(f"{needs} {missing}; install it with: pip install 'pointcoc[{extra}]'") from error
-
-
-def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a module in which names were changed: old ones work for one release, with a warning.
-
-    Args:
-        module: its `__name__`.
-        names: old names and the new ones.
-    """
-
-    def find(name: str) -> Any:
-        if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warnings.warn(f"{module}.{name} is now called {names[name]}", DeprecationWarning, stacklevel=2)
-        return getattr(sys.modules[module], names[name])
-
-    return find

@@ -12,21 +12,36 @@ from pathlib import Path
 def atomic(path: Path, is_shared: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` at the end, remove it if anything fails.
 
+    A file is replaced in one step. A folder steps aside first: for that moment it is NAME.replaced, which a kill leaves
+    behind whole.
+
     Args:
         path: file or folder to write or to replace.
         is_shared: whether several processes may write it at once, so that each needs a temporary name of its own.
     """
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}" if is_shared else f"{path.name}.temporary")
+    aside = replaced(path)
     remove(temporary)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         flush(temporary)
+        if path.is_dir():
+            remove(aside)
+            os.replace(path, aside)
         os.replace(temporary, path)
         flush(path.parent)
     except BaseException:
         remove(temporary)
+        if aside.is_dir() and not path.exists():
+            os.replace(aside, path)
         raise
+    remove(aside)
+
+
+def replaced(path: Path) -> Path:
+    """Return where a folder stands while `atomic` puts another one in its place."""
+    return path.with_name(f"{path.name}.replaced")
 
 
 def flush(path: Path) -> None:

@@ -3,8 +3,6 @@
 Then `timm.create_model("coc_tiny", num_classes=10, features_only=True, in_chans=1)` works as for timm's own models.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -15,13 +13,26 @@ import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
-from pointcoc.models.card import OFFICIAL_PRESETS, OFFICIAL_WEIGHTS, ImageTransform, find_transform
-from pointcoc.models.checkpoint_file import differences, fit_shape, unwrap
 from pointcoc.models.config import NetworkConfig
-from pointcoc.models.hub import read_preset
-from pointcoc.models.official_weights import DOWNLOADS, adapt_in_channels, check_dialect, find_dialect, rename_official
 from pointcoc.models.presets import PRESETS
+from pointcoc.models.presets import preset as find_preset
 from pointcoc.models.timm_adapter import ContextClusterModel
+from pointcoc.models.weights import (
+    DOWNLOADS,
+    OFFICIAL_PRESETS,
+    OFFICIAL_WEIGHTS,
+    ImageTransform,
+    adapt_in_channels,
+    check_dialect,
+    converted_weights,
+    find_dialect,
+    find_transform,
+    fit_state,
+    read_info,
+    rename_official,
+    shapes_of,
+    unwrap,
+)
 
 __all__ = ["ContextClusterModel", "checkpoint_filter_fn"]  # timm appends the names of the presets
 
@@ -57,12 +68,9 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: ContextClusterMod
         state[name] = adapt_in_channels(first, model.in_chans, model.config.coordinate_dim)
     head = {name: state.pop(name) for name in list(state) if name.startswith(f"{CLASSIFIER}.")}
     _check_classes(head, model.pretrained_cfg["num_classes"])
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    expected = {name: shape for name, shape in shapes.items() if not name.startswith(f"{CLASSIFIER}.")}
-    wrong = differences(state, expected)
-    if wrong:
-        raise ValueError(f"checkpoint does not fit {model.pretrained_cfg['architecture']} with these settings; {wrong}")
-    return {name: fit_shape(name, state[name], shape) for name, shape in expected.items()} | head
+    expected = {name: shape for name, shape in shapes_of(model).items() if not name.startswith(f"{CLASSIFIER}.")}
+    sentence = f"checkpoint does not fit {model.pretrained_cfg['architecture']} with these settings"
+    return fit_state(state, expected, sentence) | head
 
 
 def _check_classes(head: Mapping[str, Tensor], num_classes: int) -> None:
@@ -98,7 +106,8 @@ def _data_settings(config: NetworkConfig, transform: ImageTransform) -> dict[str
 
 def _create(preset: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """Build a model, or its features, the way timm's own entry functions do."""
-    options, config = _read_options(preset, pretrained, options), PRESETS[preset]
+    config = find_preset(preset, dense=options.get("dense", False))
+    options = _read_options(preset, pretrained, options)
     overlay = options.pop("pretrained_cfg_overlay", None) or {}
     cfg = resolve_pretrained_cfg(preset, options.get("pretrained_cfg"), overlay)
     if pretrained and not (cfg.has_weights or cfg.state_dict):
@@ -136,7 +145,8 @@ def _read_options(preset: str, pretrained: bool, options: dict[str, Any]) -> dic
 
 def _converted(preset: str) -> tuple[NetworkConfig, dict[str, Any]]:
     """Find the converted weights of a preset: their configuration, and what timm must know about them."""
-    config, info, weights = read_preset(preset)
+    weights = converted_weights(preset)
+    config, info = read_info(weights)
     transform = find_transform(config, info)
     found = _default_cfg(preset, config) | ({} if transform is None else _data_settings(config, transform))
     return config, {**found, "file": str(weights), "license": info.license}
@@ -166,6 +176,6 @@ def _register(preset: str) -> Callable[..., nn.Module]:
     return register_model(entry)
 
 
-IMAGE_PRESETS = tuple(name for name, config in PRESETS.items() if config.anchors == "lattice" and config.pos_dim == 2)
+IMAGE_PRESETS = tuple(name for name, config in PRESETS.items() if config.reads_images)
 default_cfgs = generate_default_cfgs({name: _default_cfg(name, PRESETS[name]) for name in IMAGE_PRESETS})
 globals().update({name: _register(name) for name in IMAGE_PRESETS})  # timm lists them in __all__

@@ -68,7 +68,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     assert len(expected) == 10
     for name in ("two", "stopped", "shards"):
         assert losses(tmp_path / name) == pytest.approx(expected, rel=0, abs=1e-9)
-        for file in ("epoch-0002/model.safetensors", "epoch-0002/ema.safetensors", "best.safetensors"):
+        for file in ("epoch-0002/model.safetensors", "epoch-0002/ema.safetensors", "best/model.safetensors"):
             assert_close(*(load_file(tmp_path / folder / file) for folder in ("one", name)), rtol=0, atol=1e-8)
         states = [read_state(tmp_path / folder / "epoch-0002")["optimizer"] for folder in ("one", name)]
         assert_close(*states, rtol=0, atol=1e-8)
@@ -111,8 +111,8 @@ def test_processes_share_tar_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert said.count("stopped by SIGTERM, saved stopped/epoch-0001; ") == 2  # the second epoch begins anew
     assert len(losses(tmp_path / "whole")) == 12
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-    assert len({(tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "stopped")}) == 1
+    assert len({(tmp_path / name / "best" / "model.safetensors").read_bytes() for name in ("whole", "stopped")}) == 1
     kind = make("shards")
-    measured = load_weights(kind.model, tmp_path / "whole" / "best.safetensors")["val"]
+    measured = load_weights(kind.model, tmp_path / "whole")["val"]
     monkeypatch.chdir(tmp_path)
     assert evaluate(kind.model, kind.loaders(Settings())[1]) == pytest.approx(measured, rel=0, abs=1e-6)

@@ -17,8 +17,9 @@ from official_forward import official_logits
 from torch.nn import functional as F
 
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
-from pointcoc.models.official_weights import expected_shapes
-from pointcoc.models.weights_folder import FIXED, override
+from pointcoc.models.network import expected_shapes
+from pointcoc.models.weights.folder import override
+from pointcoc.models.weights.policy import RULES, fields_changing
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -130,17 +131,24 @@ def test_every_option_stands_in_the_table() -> None:
 
 
 OTHER_VALUES = {
-    "strides": 2, "voxels": (0.1, 0.2, 0.3, 0.6), "partition": "cells", "regions": (4, 2, 1), "window": 3,
-    "proposals": "cells", "centers": 3, "center_neighbors": 5,
+    "strides": 2, "neighbors": 12, "voxels": (0.1, 0.2, 0.3, 0.6), "partition": "cells", "regions": (4, 2, 1),
+    "window": 3, "proposals": "cells", "centers": 3, "center_neighbors": 5,
     "normalizer": "count", "assignment": "soft", "iterations": 2, "drop_path": 0.1, "dropout": 0.1,
     "backend": "ragged",
 }  # fmt: skip
 
 
-def test_options_that_need_no_other_weights() -> None:
+def test_the_table_says_what_each_option_changes() -> None:
     rows = {name: row for row in table("options", "field") for name in re.findall(r"`(\w+)`", row[0])}
-    assert {name for name, row in rows.items() if row[1].split(",")[0] == "no"} == OTHER_VALUES.keys()
-    assert OTHER_VALUES.keys() == rows.keys() - {*FIXED, "neighbors"}
+    assert {name: row[1].split(";")[0] for name, row in rows.items()} == {
+        name: rule["changes"] for name, rule in RULES.items()
+    }
+    lattices = {name for name, row in rows.items() if "reducers" in row[1]}
+    assert lattices == {*fields_changing("reducers"), "strides", "neighbors"}
+
+
+def test_options_that_need_no_other_weights() -> None:
+    assert OTHER_VALUES.keys() == {*fields_changing("equations", "positions", "training", "nothing")}
     scene = PRESETS["coc_scene"].replace(proposals="fps")
     for name, value in OTHER_VALUES.items():
         cloud = scene if name in ("voxels", "partition") else PRESETS["coc_points"]

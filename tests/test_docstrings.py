@@ -47,7 +47,10 @@ def expected(node: Definition) -> list[str]:
     return [
         child.target.id
         for child in node.body
-        if isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name)
+        if isinstance(child, ast.AnnAssign)
+        and isinstance(child.target, ast.Name)
+        and not child.target.id.startswith("_")
+        and not ast.unparse(child.annotation).startswith("ClassVar")
     ]
 
 

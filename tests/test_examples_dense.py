@@ -89,7 +89,7 @@ def test_segmentation_refuses_by_a_sentence(scenes: Path, tmp_path: Path, capsys
         (("--crop", 0), "crop must be positive, got 0"),
         (("--window", -1), "window must be at least 0, got -1"),
         (("--eval-only",), "eval_only needs weights to measure"),
-        (("--weights", "nowhere"), "weights must be a file, or a folder with best.safetensors"),
+        (("--weights", "nowhere"), "no weights at nowhere: give a folder with model.safetensors"),
         (("--centers", 5), "centers are a setting of our presets"),
         (("--train-split", "learn"), "must be an existing folder"),
         (("--num-classes", 2, "--ignore", 7, "--smoke"), "for pixels to ignore, got 255"),
@@ -154,7 +154,7 @@ def test_parts_from_files_take_the_recipe_of_shapenetpart(tmp_path: Path) -> Non
     place = ("--data", tmp_path, "--num-points", 64, "--preset", "coc_points_small", "--smoke", "--out", tmp_path / "a")
     settings = module.default_settings(["--data", str(tmp_path)])
     run_command(module.main, settings, module.__doc__, [str(word) for word in place])
-    assert (tmp_path / "a" / "best.safetensors").is_file()
+    assert (tmp_path / "a" / "best" / "model.safetensors").is_file()
 
 
 def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ def image_net(dtype: torch.dtype = torch.float64, **overrides) -> ContextCluster
 
 
 def cloud_net(dtype: torch.dtype = torch.float64, **overrides) -> ContextClusterNet:
-    return order_one_network("coc_points_small", dtype, **CLOUD | overrides)
+    return order_one_network(preset("coc_points_small", **CLOUD).replace(**overrides), dtype)
 
 
 def images(num: int, *size: int, dtype: torch.dtype = torch.float64) -> Tensor:

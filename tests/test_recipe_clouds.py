@@ -205,5 +205,5 @@ def test_a_mistake_gets_a_sentence(args: list[str], sentence: str, clouds: Path,
 
 TWO_STAGES = {
     "dims": 8, "heads": 2, "head_dims": 4, "mlp_ratios": 2, "strides": 2, "neighbors": 3, "regions": 1,
-    "centers": 2, "center_neighbors": 4,
+    "centers": 2,
 }  # fmt: skip

@@ -51,7 +51,7 @@ Size = tuple[int, int]
 
 def is_ours(name: str) -> bool:
     """Whether a network is a preset for images."""
-    return name in PRESETS and PRESETS[name].anchors == "lattice"
+    return name in PRESETS and PRESETS[name].reads_images
 
 
 def check_network(name: str) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 from pointcoc.commands import Commands
 from pointcoc.models.convert import convert_official
-from pointcoc.models.official_weights import DOWNLOADS
+from pointcoc.models.weights import DOWNLOADS
 from pointcoc.ops.options import NORMALIZERS
 
 

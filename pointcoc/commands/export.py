@@ -17,8 +17,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder that save_pretrained or `pointcoc convert` wrote, folder of a run or its best.safetensors, name "
-        "on the hub, or preset whose weights were converted",
+        help="folder of a run, folder that save_pretrained or `pointcoc convert` wrote, name on the hub, or preset "
+        "whose weights were converted",
     )
     parser.add_argument("out", metavar="OUT", help=f"file to write, its name ends with {' or '.join(FORMATS)}")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="size of the images")

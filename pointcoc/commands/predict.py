@@ -20,7 +20,8 @@ def add(commands: Commands) -> None:
         "--weights",
         metavar="PATH",
         required=True,
-        help="best.safetensors of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, or its folder",
+        help="folder of a run of examples/coco.py, ade20k.py, shapenetpart.py or s3dis.py, folder of save_pretrained, "
+        "or name on the hub",
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write")
     parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         "--weights",
         metavar="PATH",
         required=True,
-        help="folder of a run or of save_pretrained, best.safetensors, name on the hub",
+        help="folder of a run or of save_pretrained, or name on the hub",
     )
     parser.add_argument(
         "--data",

@@ -1,7 +1,5 @@
 """Colors of classes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

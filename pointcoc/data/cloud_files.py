@@ -36,7 +36,7 @@ class Labeled:
     classes: Tensor
 
 
-def read_points(path: str | Path, most_columns: int = 6) -> np.ndarray:
+def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     """Read all points of a cloud file, shape (N, 3) or, with colors 0 to 255, (N, 6), float64.
 
     .npy, .npz, .h5 and text hold a row `x y z` or `x y z r g b` a point, further columns are left out; of .npz the
@@ -45,7 +45,7 @@ def read_points(path: str | Path, most_columns: int = 6) -> np.ndarray:
 
     Args:
         path: the file.
-        most_columns: 6, or 3 to leave colors out.
+        colors: whether to read them, where there are some.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -62,15 +62,15 @@ def read_points(path: str | Path, most_columns: int = 6) -> np.ndarray:
         table = np.asarray(reader(path))
     except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as a cloud: {first_line(error)}") from error
-    return _checked(table, path, most_columns)
+    return _checked(table, path, colors)
 
 
-def _checked(table: np.ndarray, path: Path, most_columns: int) -> np.ndarray:
+def _checked(table: np.ndarray, path: Path, colors: bool) -> np.ndarray:
     if table.dtype.kind not in "fiu" or table.ndim != 2 or (len(table) and table.shape[1] < 3):
         raise ValueError(f"{path} must hold one row of at least 3 numbers a point, got {table.shape} of {table.dtype}")
     if len(table) == 0:
         raise ValueError(f"{path} is a cloud with 0 points; give at least one")
-    table = table[:, : most_columns if table.shape[1] >= most_columns else 3].astype(np.float64)
+    table = table[:, : 6 if colors and table.shape[1] >= 6 else 3].astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(table).all(1))
     if len(bad):
         raise ValueError(f"{path} must hold finite numbers, got {table[bad[0]].tolist()} in row {bad[0]}")
@@ -88,10 +88,8 @@ def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
     names = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("label", "<i4")]
     table = np.empty(len(cloud.pos), dtype=names)
     colors = class_colors(num_classes)[cloud.classes]
-    for column, axis in enumerate("xyz"):
-        table[axis] = cloud.pos[:, column]
-        table[names[3 + column][0]] = colors[:, column]
-    table["label"] = cloud.classes
+    for (name, _), column in zip(names, (*cloud.pos.T, *colors.T, cloud.classes), strict=True):
+        table[name] = column
     kinds = {"<f8": "double", "u1": "uchar", "<i4": "int"}
     properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
     head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"

@@ -2,13 +2,16 @@
 
 from pointcoc.detection.coco_scores import coco_records, coco_scores
 from pointcoc.detection.mask_rcnn import MaskRCNNConfig, TrueSizeMaskRCNN, mask_rcnn
+from pointcoc.detection.prediction import ObjectPrediction, coco_dataset
 from pointcoc.detection.true_sizes import TrueSizePyramid, TrueSizeRPN
 
 __all__ = [
     "MaskRCNNConfig",
+    "ObjectPrediction",
     "TrueSizeMaskRCNN",
     "TrueSizePyramid",
     "TrueSizeRPN",
+    "coco_dataset",
     "coco_records",
     "coco_scores",
     "mask_rcnn",

@@ -1,10 +1,8 @@
 """Mask R-CNN: torchvision's, on a pyramid over the four stages of a network, with the true sizes of the images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +12,18 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import initLevelMapper
 
+from pointcoc.detection.prediction import ObjectPrediction
 from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.presets import PRESETS
+from pointcoc.models.weights import HubMixin, Kind
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRCNNConfig:
-    """Arguments of `mask_rcnn` that make a model again; `save_weights` notes them.
+    """Arguments of `mask_rcnn` that make a model again; config.json holds them.
 
     Args:
         backbone: name of the backbone.
@@ -32,8 +32,9 @@ class MaskRCNNConfig:
         min_size: short side that images are resized to, in pixels.
         max_size: longest side allowed.
         box_score_thresh: lowest score of a box that is returned.
-        kind: tells these settings from those of other models.
     """
+
+    kind: ClassVar[str] = "mask_rcnn"
 
     backbone: str
     num_classes: int
@@ -41,10 +42,9 @@ class MaskRCNNConfig:
     min_size: int
     max_size: int
     box_score_thresh: float
-    kind: str = "mask_rcnn"
 
 
-class TrueSizeMaskRCNN(MaskRCNN):
+class TrueSizeMaskRCNN(HubMixin, MaskRCNN):
     """torchvision's Mask R-CNN where an image in a padded batch has the results that it has alone.
 
     Args:
@@ -62,6 +62,10 @@ class TrueSizeMaskRCNN(MaskRCNN):
         Output: in training a dict of losses, else for each image a dict of boxes, labels, scores and masks
             (n, 1, H, W).
     """
+
+    config_class = MaskRCNNConfig
+    __getattr__: Any  # torchvision's modules have no types
+    config: MaskRCNNConfig | None = None  # that of `mask_rcnn` with a name; a backbone as it is has none
 
     def __init__(
         self,
@@ -87,6 +91,10 @@ class TrueSizeMaskRCNN(MaskRCNN):
             # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
             pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
             pool.map_levels = initLevelMapper(2, 5, canonical_scale=224, canonical_level=4)
+
+    @classmethod
+    def _empty(cls, config: MaskRCNNConfig) -> Any:
+        return mask_rcnn(**asdict(config))  # torchvision holds anchors that no state names
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
@@ -157,7 +165,7 @@ def mask_rcnn(
             raise ValueError("centers and pretrained make a backbone from a name: leave them out for a module")
         return TrueSizeMaskRCNN(backbone, num_classes, **sizes, **training)  # type: ignore[arg-type]
     model = _named(backbone, num_classes, centers, pretrained, sizes | training)
-    # torchvision's class has no such field; `save_weights` looks for it.
+    # torchvision's class has no such field; `save_model` looks for it.
     model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)  # type: ignore
     return model
 
@@ -207,3 +215,6 @@ def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: i
         flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
         if bool(flat.any()):
             raise ValueError(f"boxes must have an area, got {boxes[torch.where(flat)[0][0]].tolist()} for image {row}")
+
+
+KIND = Kind(model=TrueSizeMaskRCNN, predict=ObjectPrediction)

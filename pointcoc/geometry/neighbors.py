@@ -132,6 +132,7 @@ def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> T
     batch = batch[:, None].expand(wanted.shape[:2])
     inside = ((wanted >= 0) & (wanted < lattices.sizes[batch])).all(-1)
     key = lattices.key(wanted, batch)
+    # The points are in canonical order, by set and then by site, and so their keys rise without being sorted.
     row = torch.searchsorted(keys, key).clamp(max=len(keys) - 1)
     return torch.where(inside & (keys[row] == key), row, -1)
 

@@ -1,7 +1,6 @@
 """Networks, their configurations and weights."""
 
-from pointcoc.checks import renamed
-from pointcoc.models.card import ImageTransform, WeightsInfo
+from pointcoc.deprecation import moved
 from pointcoc.models.clusters import Centers, StageClusters
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
@@ -11,6 +10,7 @@ from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
 from pointcoc.models.presets import PRESETS, preset
 from pointcoc.models.transfer import Transfer, copy_stages, open_network, with_stages_of
+from pointcoc.models.weights import ImageTransform, WeightsInfo, load, save_model
 
 __all__ = [
     "PRESETS",
@@ -28,9 +28,11 @@ __all__ = [
     "WeightsInfo",
     "copy_stages",
     "dense_backbone",
+    "load",
     "open_network",
     "preset",
+    "save_model",
     "with_stages_of",
 ]
 
-__getattr__ = renamed(__name__, {"FusedNet": "FoldedNet"})
+__getattr__ = moved(__name__, {"FusedNet": "pointcoc.models.FoldedNet"})

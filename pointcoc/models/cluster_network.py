@@ -82,7 +82,7 @@ class ClusterNetwork(nn.Module):
         if norm:
             outputs[-1] = last
         points = [outputs[s] for s in stage_numbers(self.config, indices)]
-        is_images = isinstance(input, Tensor) and self.config.on_lattice
+        is_images = isinstance(input, Tensor) and self.config.reads_images
         return [point.to_maps() for point in points] if is_images else points
 
     def assignments(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None = None) -> list[StageClusters]:

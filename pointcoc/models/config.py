@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from pointcoc.geometry.plan import StageGeometry
+from pointcoc.models.fields import COUNTS, check_fields, fill_stages, replace_settings, setting
 from pointcoc.nn.coordinates import COORDINATES
 from pointcoc.nn.norm import NORMS
 from pointcoc.nn.reducer import POOLS, REDUCERS, lattice_steps
 from pointcoc.ops import OPERATORS, ClusterOptions
+from pointcoc.ops.operators import current_name
 
-PER_STAGE = (
-    "depths", "dims", "heads", "head_dims", "mlp_ratios", "strides", "neighbors", "regions", "centers",
-    "center_neighbors", "window", "voxels",
-)  # fmt: skip
-COUNTS = tuple(name for name in PER_STAGE if name not in ("mlp_ratios", "window", "voxels"))
-ANCHORS = ("lattice", "fps", "voxel")
-PARTITIONS = ("cells", "curve")
-PROPOSALS = ("cells", "fps", "curve")
+CLOUDS = ("fps", "voxel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
+class NetworkConfig(ClusterOptions):
     """Settings of a `ContextClusterNet`; the defaults are those of coc_tiny.
 
-    Entries per stage are tuples of one length; one value stands for all stages.
+    All fields of `ClusterOptions` are settings of a network too.
+
+    Entries per stage are tuples of one length; one value stands for all stages. A field without effect beside the
+    others has its default, so that equal configurations are equal networks.
 
     Args:
         num_classes: outputs of the classifier; 0 for none.
@@ -40,88 +36,119 @@ class NetworkConfig:
         coordinates: how the coordinates of images are told to the first reducer: as the paper's "numbers", or as
             "fourier", sines and cosines of rising frequency in their place (see `fourier_features`). Weights depend on
             it. Not for clouds.
-        frequencies: of "fourier"; each makes two features an axis. Not read for "numbers".
+        frequencies: of "fourier" alone; each makes two features an axis.
         anchors: "lattice" reduces lattices by strided windows, "fps" any set by farthest points and their nearest,
             "voxel" any set by one point per occupied cubic cell and its nearest, for sets too large for "fps".
         reducer: of lattices: "window" joins the points of one window, as in the paper; "steps" does it in small windows
             of stride 2 with batch norm and ReLU between (see `StepReducer`), which learns faster from few images. It
             needs strides that are powers of two, reads `neighbors` as the window of these steps, and needs more than
             one anchor a batch while training.
-        pool: how anchors of clouds join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
+        pool: of clouds: how anchors join their neighbors: "max" or "concat" (see `CloudReducer`). Lattices concatenate.
         depths: blocks per stage.
         dims: channels per stage.
         heads: heads per stage.
         head_dims: channels of a head per stage.
         mlp_ratios: hidden channels of the pointwise networks over `dims`.
-        strides: lattice: sites per axis between anchors; fps: points per anchor. Not read for voxels.
+        strides: lattice: sites per axis between anchors; fps: points per anchor. Not for voxels.
         voxels: edge of the cells of "voxel" anchors, in units of `pos`, growing from stage to stage; None for others.
         neighbors: lattice: sites per axis of a window; clouds: nearest points an anchor gathers.
         partition: "cells" (of the lattice, or of the bounding box) or, for clouds, "curve": runs of about `window`
             points along a Hilbert curve.
-        regions: cells per axis; not read where `window` is given.
+        regions: cells per axis, where `window` is not given.
         window: size of a region instead of their number: lattice: sites per axis; cells of clouds: edge in units of
             `pos`; "curve": points, needed. None uses `regions`.
         proposals: of centers: "cells" (sub-cells of a cell), for clouds also "fps" (farthest points), for the
             partition "curve" also "curve" (equal parts of a run).
         centers: proposals per region; per axis for "cells", in all for "fps" and "curve".
-        center_neighbors: points that a proposal of "fps" averages.
-        normalizer: "similarity" or "count" (see `ClusterOptions`).
-        assignment: "hard" or "soft" (see `ClusterOptions`).
-        iterations: how often points are assigned (see `ClusterOptions`).
+        center_neighbors: of proposals "fps" alone: points that one averages.
         drop_path: probability to skip the last block while training; rises linearly from 0 over the blocks.
         dropout: probability to drop a feature before the classifier while training.
         layer_scale: initial value of the scales of both branches of a block.
         dense: a norm on the output of every stage instead of one before the mean, for detection and segmentation.
         stage_norm: the norm of `dense`: "set" over all points and channels of a set, as in the official networks, or
             "batch" over the points of a batch, each channel for itself, which needs more than one point a batch while
-            training. Not read where `dense` is not set.
+            training.
         norm: the norm of blocks, of the last stage and of reducers of clouds, a key of `pointcoc.nn.NORMS`: "set" over
             all points and channels of a set, as in the official networks, or "batch" (see `stage_norm`).
         backend: which operator computes a cluster layer (see `pointcoc.ops.OPERATORS`); weights do not depend on it.
 
     Raises:
-        ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
+        ValueError: if a value is not allowed or has no effect; the message names the field, what came and what is
+            allowed.
     """
 
-    num_classes: int = 1000
-    in_channels: int = 3
-    pos_dim: int = 2
-    coordinates: str = "numbers"
-    frequencies: int = 4
-    anchors: str = "lattice"
-    reducer: str = "window"
-    pool: str = "max"
-    depths: tuple[int, ...] = (3, 4, 5, 2)
-    dims: tuple[int, ...] = (32, 64, 196, 320)
-    heads: tuple[int, ...] = (4, 4, 8, 8)
-    head_dims: tuple[int, ...] = (24, 24, 24, 24)
-    mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)
-    strides: tuple[int, ...] = (4, 2, 2, 2)
-    voxels: tuple[float, ...] | None = None
-    neighbors: tuple[int, ...] = (4, 3, 3, 3)
-    partition: str = "cells"
-    regions: tuple[int, ...] = (8, 4, 2, 1)
-    window: tuple[float | None, ...] | None = None
-    proposals: str = "cells"
-    centers: tuple[int, ...] = (2, 2, 2, 2)
-    center_neighbors: tuple[int, ...] = (8, 8, 8, 8)
-    normalizer: str = "similarity"
-    assignment: str = "hard"
-    iterations: int = 1
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    layer_scale: float = 1e-5
-    dense: bool = False
-    stage_norm: str = "set"
-    norm: str = "set"
-    backend: str = "auto"
+    kind: ClassVar[str] = "classifier"
+
+    num_classes: int = setting(1000, "head", "be an integer of at least 0")
+    in_channels: int = setting(3, "input", "be an integer of at least 1")
+    pos_dim: int = setting(2, "reducers", "be 1, 2 or 3")
+    coordinates: str = setting("numbers", "reducers", choices=tuple(COORDINATES), needs=("anchors", ("lattice",)))
+    frequencies: int = setting(4, "reducers", "be an integer of at least 1", needs=("coordinates", ("fourier",)))
+    anchors: str = setting("lattice", "reducers", choices=("lattice", *CLOUDS))
+    reducer: str = setting(
+        "window",
+        "reducers",
+        choices=tuple(REDUCERS),
+        needs=("anchors", ("lattice",)),
+        refusal="reducer {value!r} needs anchors 'lattice', got {given!r}: for clouds choose `pool`",
+    )
+    pool: str = setting("max", "reducers", choices=tuple(POOLS), needs=("anchors", CLOUDS))
+    depths: tuple[int, ...] = setting((3, 4, 5, 2), "stages", COUNTS)
+    dims: tuple[int, ...] = setting((32, 64, 196, 320), "stages", COUNTS)
+    heads: tuple[int, ...] = setting((4, 4, 8, 8), "stages", COUNTS)
+    head_dims: tuple[int, ...] = setting((24, 24, 24, 24), "stages", COUNTS)
+    mlp_ratios: tuple[float, ...] = setting((8, 8, 4, 4), "stages", "be positive")
+    strides: tuple[int, ...] = setting(
+        (4, 2, 2, 2), "positions", COUNTS, needs=("anchors", ("lattice", "fps")), sized_by={"reducer": "steps"}
+    )
+    voxels: tuple[float, ...] | None = setting(
+        None,
+        "positions",
+        "be positive",
+        needs=("anchors", ("voxel",)),
+        refusal="voxels needs anchors 'voxel', got voxels {value} and anchors {given!r}",
+    )
+    neighbors: tuple[int, ...] = setting(
+        (4, 3, 3, 3), "positions", COUNTS, sized_by={"anchors": "lattice", "pool": "concat"}
+    )
+    partition: str = setting(
+        "cells",
+        "positions",
+        choices=("cells", "curve"),
+        needs=("anchors", CLOUDS),
+        refusal="partition {value!r} needs anchors {needed}; lattices are split into 'cells'",
+    )
+    regions: tuple[int, ...] = setting((8, 4, 2, 1), "positions", COUNTS, needs=("window", (None,)))
+    window: tuple[float | None, ...] | None = setting(None, "positions", "be positive")
+    proposals: str = setting(
+        "cells",
+        "positions",
+        choices=("cells", "fps", "curve"),
+        needs=("anchors", CLOUDS),
+        refusal="proposals {value!r} needs anchors {needed}; lattices propose 'cells'",
+    )
+    centers: tuple[int, ...] = setting((2, 2, 2, 2), "positions", COUNTS)
+    center_neighbors: tuple[int, ...] = setting((8, 8, 8, 8), "positions", COUNTS, needs=("proposals", ("fps",)))
+    drop_path: float = setting(0.0, "training", "be in [0, 1)")
+    dropout: float = setting(0.0, "training", "be in [0, 1)")
+    layer_scale: float = setting(1e-5, "start")
+    dense: bool = setting(False, "norms")
+    stage_norm: str = setting("set", "norms", choices=tuple(NORMS), needs=("dense", (True,)))
+    norm: str = setting("set", "stages", choices=tuple(NORMS))
+    backend: str = setting("auto", "nothing", choices=("auto", *OPERATORS))
 
     def __post_init__(self) -> None:
-        if not isinstance(self.depths, Sequence) or len(self.depths) == 0:
-            raise ValueError(f"depths must hold the blocks of each stage, such as (3, 4, 5, 2), got {self.depths!r}")
-        for name in PER_STAGE:
-            object.__setattr__(self, name, per_stage(name, getattr(self, name), self.num_stages))
-        _check(self)
+        fill_stages(self, PER_STAGE)
+        if self.window == (None,) * self.num_stages:
+            object.__setattr__(self, "window", None)
+        object.__setattr__(self, "backend", current_name(self.backend))
+        check_fields(self)
+        super().__post_init__()
+        if self.on_lattice:
+            _check_lattice(self)
+        if self.anchors == "voxel":
+            _check_voxels(self.voxels)
+        _check_partition(self)
 
     @property
     def num_stages(self) -> int:
@@ -141,12 +168,12 @@ class NetworkConfig:
     @property
     def input_dim(self) -> int:
         """Features of an input point; those of images include their coordinates."""
-        return self.in_channels + (self.pos_dim if self.anchors == "lattice" else 0)
+        return self.in_channels + (self.pos_dim if self.on_lattice else 0)
 
     @property
     def coordinate_dim(self) -> int:
         """Features that tell the first reducer of an image where a point is; 0 for clouds, which have offsets."""
-        if self.anchors != "lattice":
+        if not self.on_lattice:
             return 0
         return self.pos_dim * (1 if self.coordinates == "numbers" else 2 * self.frequencies)
 
@@ -158,7 +185,7 @@ class NetworkConfig:
     @property
     def options(self) -> ClusterOptions:
         """Options of the cluster operation."""
-        return ClusterOptions(normalizer=self.normalizer, assignment=self.assignment, iterations=self.iterations)
+        return ClusterOptions(**{one.name: getattr(self, one.name) for one in fields(ClusterOptions)})
 
     @property
     def geometry(self) -> tuple[StageGeometry, ...]:
@@ -188,32 +215,15 @@ class NetworkConfig:
     def replace(self, **overrides: Any) -> NetworkConfig:
         """Return a copy with other values; one value for an entry per stage stands for all stages.
 
+        A field that loses its effect goes back to its default: `regions` where `window` is given.
+
         Raises:
-            ValueError: if a name is not a field.
+            ValueError: if a name is not a field, or a value is not allowed or has no effect.
         """
         return replace_settings(self, overrides)
 
 
-def replace_settings(config: Any, overrides: dict[str, Any]) -> Any:
-    """Return a copy of a configuration with other values; unknown names raise ValueError, one depth is one a stage."""
-    names = [field.name for field in dataclasses.fields(config)]
-    for name in overrides:
-        if name not in names:
-            raise ValueError(f"unknown setting {name!r}; choose from {', '.join(names)}")
-    if "depths" in overrides and not isinstance(overrides["depths"], Sequence):
-        overrides = overrides | {"depths": (overrides["depths"],) * config.num_stages}
-    return dataclasses.replace(config, **overrides)
-
-
-def per_stage(name: str, value: Any, num_stages: int) -> Any:
-    """Return one entry a stage; one value stands for all, None stays."""
-    if value is None:
-        return None
-    if not isinstance(value, Sequence):
-        return (value,) * num_stages
-    if len(value) != num_stages:
-        raise ValueError(f"{name} must be one value or {num_stages} (one a stage, like depths), got {tuple(value)}")
-    return tuple(value)
+PER_STAGE = tuple(one.name for one in fields(NetworkConfig) if str(one.type).startswith("tuple["))
 
 
 def stage_numbers(config: NetworkConfig, indices: Sequence[int] | None) -> list[int]:
@@ -228,81 +238,17 @@ def stage_numbers(config: NetworkConfig, indices: Sequence[int] | None) -> list[
 
 def check_tensor(input: Tensor, config: NetworkConfig) -> None:
     """Raise ValueError unless a tensor has the axes and channels of the images or clouds that a network reads."""
-    if config.anchors == "lattice":
-        fits, shape = input.ndim == 4 and input.shape[1] == config.in_channels, f"(B, {config.in_channels}, H, W)"
+    channels = config.in_channels
+    if config.on_lattice:
+        kind, fits, shape = "images", input.ndim == 4 and input.shape[1] == channels, f"(B, {channels}, H, W)"
     else:
-        fits, shape = input.ndim == 3 and input.shape[2] == config.in_channels, f"(B, N, {config.in_channels})"
+        kind, fits, shape = "clouds", input.ndim == 3 and input.shape[2] == channels, f"(B, N, {channels})"
     if not fits:
-        kind = "images" if config.anchors == "lattice" else "clouds"
         raise ValueError(f"{kind} must have shape {shape}, got {tuple(input.shape)}; this network reads {kind}")
 
 
-def _check(config: NetworkConfig) -> None:
-    _check_choice("anchors", config.anchors, ANCHORS)
-    _check_choice("coordinates", config.coordinates, COORDINATES)
-    _check_choice("reducer", config.reducer, REDUCERS)
-    _check_choice("pool", config.pool, POOLS)
-    _check_choice("stage_norm", config.stage_norm, tuple(NORMS))
-    _check_choice("norm", config.norm, tuple(NORMS))
-    _check_choice("partition", config.partition, PARTITIONS)
-    _check_choice("proposals", config.proposals, PROPOSALS)
-    _check_choice("backend", config.backend, ("auto", *OPERATORS))
-    _ = config.options
-    for name in (
-        "depths",
-        "dims",
-        "heads",
-        "head_dims",
-        "strides",
-        "neighbors",
-        "regions",
-        "centers",
-        "center_neighbors",
-    ):
-        check_positive(name, getattr(config, name))
-    check_positive("frequencies", (config.frequencies,))
-    if config.coordinates != "numbers" and config.anchors != "lattice":
-        raise ValueError(f"coordinates {config.coordinates!r} needs anchors 'lattice', got {config.anchors!r}")
-    if any(ratio <= 0 for ratio in config.mlp_ratios):
-        raise ValueError(f"mlp_ratios must be positive, got {config.mlp_ratios}")
-    for name in ("drop_path", "dropout"):
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {getattr(config, name)}")
-    if config.num_classes < 0 or config.in_channels < 1 or config.pos_dim not in (1, 2, 3):
-        raise ValueError(
-            "num_classes must be at least 0, in_channels at least 1 and pos_dim 1, 2 or 3, got "
-            f"{config.num_classes}, {config.in_channels} and {config.pos_dim}"
-        )
-    windows = [window for window in config.window or () if window is not None]
-    if any(window <= 0 for window in windows):
-        raise ValueError(f"window must be positive, got {config.window}")
-    if config.anchors == "lattice":
-        _check_lattice(config, windows)
-    elif config.reducer != "window":
-        raise ValueError(
-            f"reducer {config.reducer!r} needs anchors 'lattice', got {config.anchors!r}: for clouds choose `pool`"
-        )
-    _check_voxels(config)
-    _check_partition(config)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
-
-
-def check_positive(name: str, values: Sequence[int]) -> None:
-    """Raise ValueError unless all values of a setting are integers of at least 1."""
-    if any(not isinstance(value, int) or value < 1 for value in values):
-        raise ValueError(f"{name} must hold integers of at least 1, got {values}")
-
-
-def _check_lattice(config: NetworkConfig, windows: Sequence[float]) -> None:
-    if config.proposals != "cells":
-        raise ValueError(f"proposals {config.proposals!r} needs anchors 'fps' or 'voxel'; lattices propose 'cells'")
-    if config.partition != "cells":
-        raise ValueError("partition 'curve' needs anchors 'fps' or 'voxel'; lattices are split into 'cells'")
-    if any(window != int(window) for window in windows):
+def _check_lattice(config: NetworkConfig) -> None:
+    if any(window is not None and window != int(window) for window in config.window or ()):
         raise ValueError(f"window counts sites on a lattice and must be whole, got {config.window}")
     if config.reducer == "steps":
         _check_steps(config)
@@ -325,29 +271,23 @@ def _check_steps(config: NetworkConfig) -> None:
             )
 
 
-def _check_voxels(config: NetworkConfig) -> None:
-    voxels = config.voxels
-    if config.anchors != "voxel":
-        if voxels is not None:
-            raise ValueError(f"voxels needs anchors 'voxel', got voxels {voxels} and anchors {config.anchors!r}")
-        return
-    if voxels is None:
+def _check_voxels(voxels: Sequence[float] | None) -> None:
+    if voxels is None or None in voxels:
         raise ValueError(
-            "anchors 'voxel' needs voxels, the edge of the cells of each stage in units of `pos`, got None"
+            f"anchors 'voxel' needs voxels, the edge of the cells of each stage in units of `pos`, got {voxels}"
         )
-    if any(voxel is None or not 0 < voxel < math.inf for voxel in voxels):
-        raise ValueError(f"voxels must be positive, got {voxels}")
     if any(after <= before for before, after in itertools.pairwise(voxels)):
         raise ValueError(f"voxels must grow from stage to stage, got {voxels}")
 
 
 def _check_partition(config: NetworkConfig) -> None:
-    if config.partition == "cells":
-        if config.proposals == "curve":
-            raise ValueError("proposals 'curve' needs partition 'curve'; choose 'cells' or 'fps' for cells")
+    partition, proposals = config.partition, config.proposals
+    if proposals not in (partition, "fps"):
+        raise ValueError(
+            f"proposals {proposals!r} needs partition {proposals!r}; choose {partition!r} or 'fps' for {partition!r}"
+        )
+    if partition == "cells":
         return
-    if config.proposals == "cells":
-        raise ValueError("proposals 'cells' needs partition 'cells'; choose 'curve' or 'fps' for a curve")
     if config.window is None or any(window is None or not float(window).is_integer() for window in config.window):
         raise ValueError(
             f"partition 'curve' needs window, the points of a region of each stage, as whole numbers, got "

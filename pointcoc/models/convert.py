@@ -1,23 +1,23 @@
 """Converting an official checkpoint once, to a folder that `from_pretrained` reads."""
 
-from __future__ import annotations
-
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pointcoc.models.card import OFFICIAL_WEIGHTS, preset_name
-from pointcoc.models.checkpoint_file import load_checkpoint, unwrap
+from pointcoc.files import atomic, cache_folder
 from pointcoc.models.config import NetworkConfig
-from pointcoc.models.hub import pretrained_folder
 from pointcoc.models.network import ContextClusterNet
-from pointcoc.models.official_weights import find_dialect
 from pointcoc.models.presets import PRESETS
-from pointcoc.models.weights_folder import CARD, CONFIG, WEIGHTS
+from pointcoc.models.weights import (
+    CARD,
+    CONFIG,
+    OFFICIAL_WEIGHTS,
+    WEIGHTS,
+    find_dialect,
+    load_checkpoint,
+    preset_name,
+    unwrap,
+)
 
 
 def convert_official(
@@ -54,7 +54,7 @@ def convert_official(
     net.weights_info = replace(OFFICIAL_WEIGHTS, source=f"{OFFICIAL_WEIGHTS.source}; {_fingerprint(checkpoint)}")
     folder = Path(out).absolute() if out is not None else _default_folder(net.config)
     _check_free(folder, force)
-    with _whole(folder) as temporary:
+    with atomic(folder) as temporary:
         net.save_pretrained(temporary)
     return folder, net
 
@@ -75,7 +75,7 @@ def _default_folder(config: NetworkConfig) -> Path:
             "these weights are not those of a preset with its classes (dense, or another classifier): give the folder "
             "to write, OUT"
         )
-    return pretrained_folder(name)
+    return cache_folder(name)
 
 
 def _fingerprint(path: Path) -> str:
@@ -88,30 +88,10 @@ def _check_free(folder: Path, force: bool) -> None:
         return
     if not force:
         raise FileExistsError(f"{folder} exists; give force (--force) to replace it, or another folder")
-    others = (
-        sorted({path.name for path in folder.iterdir()} - {CARD, CONFIG, WEIGHTS}) if folder.is_dir() else ["a file"]
-    )
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {"a file"}
+    others = sorted(names - {CARD, CONFIG, WEIGHTS})
     if others:
         raise FileExistsError(
             f"{folder} holds what this command did not write ({', '.join(others[:3])}) and is not replaced; give "
             "another folder"
         )
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; it takes its place at the end, or goes if anything fails."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    old = temporary.with_name(f"{temporary.name}.old")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(temporary, folder)
-    except BaseException:
-        if old.exists():
-            os.replace(old, folder)
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

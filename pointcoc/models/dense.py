@@ -1,7 +1,5 @@
 """Networks as backbones of dense prediction: four maps with 4, 8, 16 and 32 pixels per point and axis."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +7,6 @@ from torch import Tensor, nn
 
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import PRESETS
-from pointcoc.pointset import PointSet
 
 REDUCTIONS = (4, 8, 16, 32)
 
@@ -31,7 +28,7 @@ class StageMaps(nn.Module):
     def __init__(self, net: ContextClusterNet):
         super().__init__()
         config = net.config
-        if config.anchors != "lattice" or config.pos_dim != 2 or config.strides != (4, 2, 2, 2):
+        if not config.reads_images or config.strides != (4, 2, 2, 2):
             raise ValueError(
                 "dense prediction needs a network of images with strides (4, 2, 2, 2), as coc_small has, got anchors "
                 f"{config.anchors!r}, pos_dim {config.pos_dim} and strides {config.strides}"
@@ -54,7 +51,7 @@ class StageMaps(nn.Module):
     def each(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
         """Return the four maps (1, dim, h, w) of each image of a list; only batch norms in training mix images."""
         stages = self.net.forward_intermediates(list(images))
-        split = [[one.to_maps() for one in _points(stage).split()] for stage in stages]
+        split = [[one.to_maps() for one in stage.split()] for stage in stages]  # type: ignore
         return [list(maps) for maps in zip(*split, strict=True)]
 
 
@@ -70,11 +67,11 @@ class TimmMaps(nn.Module):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        found = list(model.feature_info.reduction())  # type: ignore[operator,union-attr]
+        found = list(model.feature_info.reduction())  # type: ignore
         missing = [reduction for reduction in REDUCTIONS if reduction not in found]
         if missing:
             raise ValueError(f"a backbone must have maps of reductions {REDUCTIONS}, got {found}")
-        channels = model.feature_info.channels()  # type: ignore[operator,union-attr]
+        channels = model.feature_info.channels()  # type: ignore
         self.model = model
         self._rows = [found.index(reduction) for reduction in REDUCTIONS]
         self.channels = tuple(channels[row] for row in self._rows)
@@ -119,7 +116,7 @@ def _timm_features(name: str, pretrained: bool) -> nn.Module:
     import timm  # optional, and slow to import
 
     if not timm.is_model(name):
-        fitting = [key for key, one in PRESETS.items() if one.anchors == "lattice" and one.strides == (4, 2, 2, 2)]
+        fitting = [key for key, one in PRESETS.items() if one.reads_images and one.strides == (4, 2, 2, 2)]
         presets = ", ".join(fitting)
         raise ValueError(f"unknown backbone {name!r}; choose from {presets}, or a model that timm.list_models() names")
     return timm.create_model(name, features_only=True, pretrained=pretrained)
@@ -133,8 +130,3 @@ def _with_classification_weights(net: ContextClusterNet, name: str) -> ContextCl
     other = [*unexpected, *(key for key in missing if not key.startswith("stage_norms."))]
     assert not other, other
     return net
-
-
-def _points(stage: Tensor | PointSet) -> PointSet:
-    assert isinstance(stage, PointSet)
-    return stage

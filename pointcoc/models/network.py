@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 
-from pointcoc.models.card import OFFICIAL_WEIGHTS, changed
 from pointcoc.models.cluster_network import ClusterNetwork
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.folded_network import FoldedNet
-from pointcoc.models.hub import HubMixin, load_preset
-from pointcoc.models.official_weights import read_official
 from pointcoc.models.presets import preset as find_preset
-from pointcoc.models.weights_folder import build
+from pointcoc.models.weights import (
+    OFFICIAL_WEIGHTS,
+    HubMixin,
+    Kind,
+    adapt_in_channels,
+    build,
+    changed,
+    converted_weights,
+    open_model,
+    read_official,
+    shapes_of,
+)
 from pointcoc.nn import NORMS, CloudReducer, ClusterBlock, LatticeReducer, Stage, StepReducer
 
 
@@ -35,6 +45,9 @@ class ContextClusterNet(ClusterNetwork, HubMixin):
             points (N, in_channels + 2) on a lattice, (N, in_channels) of a cloud.
         Output: logits (B, num_classes).
     """
+
+    config_class = NetworkConfig
+    config: NetworkConfig
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -63,7 +76,8 @@ class ContextClusterNet(ClusterNetwork, HubMixin):
             ValueError: if the preset or a field is unknown, or a value is not allowed or does not fit the weights.
             FileNotFoundError: if there are no converted weights; the message says how to get them.
         """
-        return load_preset(cls, name, overrides) if pretrained else cls(find_preset(name, **overrides))
+        config = find_preset(name, **overrides)
+        return cls._converted(name, config, overrides) if pretrained else cls(config)
 
     @classmethod
     def from_official(
@@ -92,8 +106,23 @@ class ContextClusterNet(ClusterNetwork, HubMixin):
                 lists what is missing, left over and of another shape, and the preset that fits best.
             FileNotFoundError: if there is no such file.
         """
-        config, state = read_official(checkpoint, preset, config, normalizer)
-        return build(cls, config, state, OFFICIAL_WEIGHTS)
+        config, state = read_official(checkpoint, preset, config, normalizer, expected_shapes)
+        return build(cls._empty(config), state, OFFICIAL_WEIGHTS)
+
+    @classmethod
+    def _converted(cls, name: str, asked: NetworkConfig, overrides: Mapping[str, Any]) -> Self:
+        """Load the converted weights of a preset; other classes get a new classifier, other channels adapted ones."""
+        adapts = ("num_classes", "in_channels") if asked.on_lattice else ("num_classes",)
+        settings = {field: value for field, value in overrides.items() if field not in adapts}
+        net = open_model(converted_weights(name), settings, cls)
+        if "in_channels" in overrides and net.config.in_channels != asked.in_channels:
+            config, state, first = net.config, net.state_dict(), f"{net.config.first_layer}.weight"
+            state[first] = adapt_in_channels(state[first], asked.in_channels, config.coordinate_dim)
+            info = replace(net.weights_info, transform=None)
+            net = build(cls._empty(config.replace(in_channels=asked.in_channels)), state, info)
+        if "num_classes" in overrides and net.config.num_classes != asked.num_classes:
+            net.reset_classifier(asked.num_classes)
+        return net
 
     def fuse(self, kernels: Literal["torch", "native"] = "torch") -> FoldedNet:
         """Return the inference form: an equivalent network with constants folded, which cannot be trained.
@@ -136,7 +165,7 @@ def _reducer(config: NetworkConfig, s: int) -> nn.Module:
     in_dim = config.dims[s - 1] if s else config.in_channels + config.coordinate_dim
     if config.reducer == "steps":
         return StepReducer(in_dim, config.dims[s], config.steps(s), config.pos_dim)
-    if config.anchors == "lattice":
+    if config.on_lattice:
         return LatticeReducer(in_dim, config.dims[s], config.neighbors[s], config.strides[s], config.pos_dim)
     norm = config.norm if s else None  # the input is raw
     return CloudReducer(in_dim, config.dims[s], config.neighbors[s], config.pos_dim, config.pool, norm)
@@ -173,3 +202,12 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@functools.lru_cache(maxsize=64)
+def expected_shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
+    """Return the names and shapes of the state of a network without making its tensors."""
+    return shapes_of(ContextClusterNet._empty(config))
+
+
+KIND = Kind(model=ContextClusterNet)

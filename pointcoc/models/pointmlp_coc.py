@@ -1,11 +1,10 @@
 """PointMLPCoC: the authors' point-cloud network, PointMLP with cluster layers in its groups, and its weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,12 @@ from pointcoc.geometry import Segments, farthest_points
 from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.segments import segment_extreme
 from pointcoc.models.pointmlp_config import POINTMLP_PRESETS, PointMLPConfig
-from pointcoc.models.pointmlp_weights import fit_state, num_classes_of, read_pointmlp
+from pointcoc.models.weights import OFFICIAL_WEIGHTS, HubMixin, Kind, build, changed, num_classes_of, read_pointmlp
 from pointcoc.nn.pointmlp import LinearNorm, PointMLPStage
 from pointcoc.pointset import PointSet, cloud_to_points, counts_to_ptr
 
 
-class PointMLPCoC(nn.Module):
+class PointMLPCoC(HubMixin):
     """The point-cloud network of Context Clusters (ICLR 2023), section 4.2: PointMLP with clusters in its groups.
 
     Each stage chooses anchors, farthest points from the first point of each set, gathers the nearest points of each,
@@ -43,6 +42,9 @@ class PointMLPCoC(nn.Module):
         Output: logits (B, num_classes).
     """
 
+    config_class = PointMLPConfig
+    config: PointMLPConfig
+
     def __init__(self, config: PointMLPConfig):
         super().__init__()
         self.config = config
@@ -57,7 +59,7 @@ class PointMLPCoC(nn.Module):
         self.head = _head(config)
 
     @classmethod
-    def from_preset(cls, name: str, **overrides: Any) -> PointMLPCoC:
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
         """Make a network with random weights from a preset.
 
         Args:
@@ -72,9 +74,7 @@ class PointMLPCoC(nn.Module):
         return cls(POINTMLP_PRESETS[name].replace(**overrides))
 
     @classmethod
-    def from_official(
-        cls, checkpoint: str | Path | Mapping[str, Any], config: PointMLPConfig | None = None
-    ) -> PointMLPCoC:
+    def from_official(cls, checkpoint: str | Path | Mapping[str, Any], config: PointMLPConfig | None = None) -> Self:
         """Make a network with the weights of an official checkpoint.
 
         Args:
@@ -91,12 +91,9 @@ class PointMLPCoC(nn.Module):
         state = read_pointmlp(checkpoint)
         if config is None:
             config = POINTMLP_PRESETS["pointmlp_coc"].replace(num_classes=num_classes_of(state))
-        with torch.device("meta"):
-            expected = cls(config).state_dict()
-        state = fit_state(state, {name: tuple(value.shape) for name, value in expected.items()})
-        net = cls(config).to(state["embedding.linear.weight"].dtype)
-        net.load_state_dict(state)
-        return net.eval()
+        info = replace(OFFICIAL_WEIGHTS, transform=None)
+        net = build(cls._empty(config), state, info, "checkpoint does not fit the config of the PointMLPCoC")
+        return net.to(net.embedding.linear.weight.dtype)
 
     def forward(self, input: Tensor | PointSet | Any) -> Tensor:
         """Classify each set: an input (see the class) to logits (B, num_classes)."""
@@ -133,6 +130,7 @@ class PointMLPCoC(nn.Module):
         like = next(self.parameters())
         self.config = self.config.replace(num_classes=num_classes)
         self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
+        self.weights_info = changed(self.weights_info)
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier, nn.Identity if there is none."""
@@ -197,3 +195,6 @@ def _check_counts(points: PointSet, config: PointMLPConfig) -> None:
         f"set {which} of the batch is too small: of its {fewest} points {left} are left for {need} stage "
         f"{min(stage + 1, config.num_stages)}; every set needs at least {max(needed)} points"
     )
+
+
+KIND = Kind(model=PointMLPCoC)

@@ -1,13 +1,11 @@
 """The configuration and the presets of `PointMLPCoC`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from pointcoc.models.config import check_positive, per_stage, replace_settings
+from pointcoc.models.fields import COUNTS, check_fields, fill_stages, replace_settings, setting
 
 PER_STAGE = ("depths", "group_depths", "dims", "strides", "neighbors")
 
@@ -34,28 +32,27 @@ class PointMLPConfig:
         ValueError: if a value is not allowed; the message names the field, what came and what is allowed.
     """
 
-    num_classes: int = 15
-    in_channels: int = 3
-    embed_dim: int = 64
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    group_depths: tuple[int, ...] = (2, 2, 2, 2)
-    dims: tuple[int, ...] = (128, 256, 512, 1024)
-    strides: tuple[int, ...] = (2, 2, 2, 2)
-    neighbors: tuple[int, ...] = (24, 24, 24, 24)
-    hidden_dims: tuple[int, ...] = (512, 256)
-    dropout: float = 0.5
+    kind: ClassVar[str] = "pointmlp_coc"
+
+    num_classes: int = setting(15, "head", "be an integer of at least 0")
+    in_channels: int = setting(3, "input", "be an integer of at least 1")
+    embed_dim: int = setting(64, "stages", "be an integer of at least 1")
+    depths: tuple[int, ...] = setting((2, 2, 2, 2), "stages", COUNTS)
+    group_depths: tuple[int, ...] = setting((2, 2, 2, 2), "stages", COUNTS)
+    dims: tuple[int, ...] = setting((128, 256, 512, 1024), "stages", COUNTS)
+    strides: tuple[int, ...] = setting((2, 2, 2, 2), "positions", COUNTS)
+    neighbors: tuple[int, ...] = setting((24, 24, 24, 24), "positions", COUNTS)
+    hidden_dims: tuple[int, ...] = setting((512, 256), "head", COUNTS)
+    dropout: float = setting(0.5, "training", "be in [0, 1)")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.depths, Sequence) or len(self.depths) == 0:
-            raise ValueError(f"depths must hold the blocks of each stage, such as (2, 2, 2, 2), got {self.depths!r}")
-        for name in PER_STAGE:
-            object.__setattr__(self, name, per_stage(name, getattr(self, name), self.num_stages))
+        fill_stages(self, PER_STAGE)
         if not isinstance(self.hidden_dims, Sequence):
             raise ValueError(
                 f"hidden_dims must hold the channels of each layer before the classifier, got {self.hidden_dims!r}"
             )
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
-        _check(self)
+        check_fields(self)
 
     @property
     def num_stages(self) -> int:
@@ -67,26 +64,13 @@ class PointMLPConfig:
         """Fewest points of a set, for the neighbors of each stage, and for an anchor after the last."""
         return tuple(k * math.prod(self.strides[:s]) for s, k in enumerate((*self.neighbors, 1)))
 
-    def replace(self, **overrides: Any) -> PointMLPConfig:
+    def replace(self, **overrides: Any) -> Self:
         """Return a copy with other values; one value for an entry per stage stands for all stages.
 
         Raises:
             ValueError: if a name is not a field.
         """
         return replace_settings(self, overrides)
-
-
-def _check(config: PointMLPConfig) -> None:
-    for name in (*PER_STAGE, "hidden_dims"):
-        check_positive(name, getattr(config, name))
-    check_positive("embed_dim", (config.embed_dim,))
-    if config.num_classes < 0 or config.in_channels < 1:
-        raise ValueError(
-            "num_classes must be at least 0 and in_channels at least 1, got "
-            f"{config.num_classes} and {config.in_channels}"
-        )
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {config.dropout}")
 
 
 POINTMLP_PRESETS: dict[str, PointMLPConfig] = {"pointmlp_coc": PointMLPConfig()}

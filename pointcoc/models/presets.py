@@ -80,7 +80,6 @@ PRESETS: dict[str, NetworkConfig] = {
         neighbors=4,
         window=(14, 14, 14, 7),
         layer_scale=1.0,
-        stage_norm="batch",
     ),
     # Images of about 32 x 32: overlapping windows, three stages of 16 x 16, 8 x 8 and 4 x 4 points.
     "coc_nano": _NANO,
@@ -103,6 +102,8 @@ PRESETS: dict[str, NetworkConfig] = {
     # Indoor scenes in meters, 10,000 to 1,000,000 points: no step costs more than sorting.
     "coc_scene": _SCENE,
 }
+# Fields of a preset that only a dense network reads.
+DENSE = {"coc_mini": {"stage_norm": "batch"}}
 
 
 def preset(name: str, **overrides: Any) -> NetworkConfig:
@@ -119,4 +120,5 @@ def preset(name: str, **overrides: Any) -> NetworkConfig:
         raise ValueError("preset 'pointmlp_coc' is that of another network: PointMLPCoC.from_preset('pointmlp_coc')")
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
-    return PRESETS[name].replace(**overrides)
+    dense = DENSE.get(name, {}) if overrides.get("dense") else {}
+    return PRESETS[name].replace(**dense | overrides)

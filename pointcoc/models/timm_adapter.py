@@ -1,7 +1,5 @@
 """A network of images with timm's methods; `pointcoc.timm` registers it, this file needs no timm."""
 
-from __future__ import annotations
-
 import itertools
 import operator
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from pointcoc.geometry import NetworkPlan
 from pointcoc.models.config import PER_STAGE, NetworkConfig
+from pointcoc.models.fields import effective
 from pointcoc.models.network import ContextClusterNet
 
 POOLS = ("avg", "")
@@ -35,7 +34,7 @@ class ContextClusterModel(ContextClusterNet):
     pretrained_cfg: dict[str, Any]  # set by timm
 
     def __init__(self, config: NetworkConfig, global_pool: str = "avg"):
-        if config.anchors != "lattice" or config.pos_dim != 2:
+        if not config.reads_images:
             raise ValueError(
                 "timm's models read images: anchors must be 'lattice' and pos_dim 2, got "
                 f"{config.anchors!r} and {config.pos_dim}; use ContextClusterNet for other points"
@@ -164,7 +163,7 @@ class ContextClusterModel(ContextClusterNet):
     def _keep_stages(self, num_stages: int) -> None:
         settings = {name: getattr(self.config, name) for name in PER_STAGE}
         kept = {name: value[:num_stages] for name, value in settings.items() if value is not None}
-        self.config = self.config.replace(**kept)
+        self.config = NetworkConfig(**effective(self.config, {**vars(self.config), **kept}))
         self.reducers, self.stages = self.reducers[:num_stages], self.stages[:num_stages]
         if self.stage_norms is not None:
             self.stage_norms = self.stage_norms[:num_stages]

@@ -1,6 +1,6 @@
 """Layers, one a file."""
 
-from pointcoc.checks import renamed
+from pointcoc.deprecation import moved
 from pointcoc.nn.block import ClusterBlock
 from pointcoc.nn.cluster import ContextCluster
 from pointcoc.nn.folded_block import FoldedBlock
@@ -23,4 +23,4 @@ __all__ = [
     "StepReducer",
 ]
 
-__getattr__ = renamed(__name__, {"FusedBlock": "FoldedBlock"})
+__getattr__ = moved(__name__, {"FusedBlock": "pointcoc.nn.FoldedBlock"})

@@ -1,11 +1,10 @@
 """The equations of Context Clusters and the operation that runs them."""
 
-from pointcoc.checks import renamed
+from pointcoc.deprecation import moved
 from pointcoc.ops.context_cluster import context_cluster
 from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, score, unit, weights
-from pointcoc.ops.operands import Case, ClusterWeights
 from pointcoc.ops.operators import OPERATORS, Operator, cluster_layer
-from pointcoc.ops.options import ClusterOptions
+from pointcoc.ops.options import Case, ClusterOptions, ClusterWeights
 
 __all__ = [
     "OPERATORS",
@@ -24,4 +23,4 @@ __all__ = [
     "weights",
 ]
 
-__getattr__ = renamed(__name__, {"BACKENDS": "OPERATORS"})
+__getattr__ = moved(__name__, {"BACKENDS": "pointcoc.ops.OPERATORS"})

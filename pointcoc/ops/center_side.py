@@ -13,8 +13,7 @@ from torch import Tensor
 from pointcoc.geometry.regions import Regions, UniformRegions
 from pointcoc.ops.equations import EPS, Assignment, autocast_device, exact, unit
 from pointcoc.ops.inference_linear import inference_linear
-from pointcoc.ops.operands import Case, ClusterWeights
-from pointcoc.ops.options import ClusterOptions
+from pointcoc.ops.options import Case, ClusterOptions, ClusterWeights
 
 # R regions, n points in each, m centers a region, h heads of d channels, C channels of the layer.
 
@@ -42,7 +41,7 @@ def center_side(
     Similarities are float32 or better, under autocast too.
     """
     assert isinstance(regions, UniformRegions)
-    x = x.view(regions.segments.num, regions.segments.size, -1)
+    x = x.view(regions.segments.num, regions.members.shape[2], -1)
     point = exact(x)
     proposals = regions.proposals(point.dtype)
     with torch.autocast(autocast_device(x), enabled=False):

@@ -1,25 +1,24 @@
-"""What a trained model of dense prediction says about files: boxes, masks, classes of pixels and of points.
-
-Needs the extra `detection`.
-"""
+"""What a trained model says about files: boxes, masks, classes of pixels and of points. Needs the extra `train`."""
 
 from pointcoc.data.class_colors import class_colors
 from pointcoc.data.cloud_files import Labeled, read_points, write_ply
-from pointcoc.predict.clouds import label_cloud
-from pointcoc.predict.files import Predictor, predict
-from pointcoc.predict.images import coco_dataset, draw_classes, draw_objects
-from pointcoc.predict.models import load_model
+from pointcoc.deprecation import moved
+from pointcoc.predict.files import Prediction, Predictor, load_model, predict, prediction
+from pointcoc.predict.images import draw_classes, draw_objects
 
 __all__ = [
     "Labeled",
+    "Prediction",
     "Predictor",
     "class_colors",
-    "coco_dataset",
     "draw_classes",
     "draw_objects",
-    "label_cloud",
     "load_model",
     "predict",
+    "prediction",
     "read_points",
     "write_ply",
 ]
+__getattr__ = moved(
+    __name__, {"coco_dataset": "pointcoc.detection.coco_dataset", "label_cloud": "pointcoc.segmentation.label_cloud"}
+)

@@ -1,124 +1,75 @@
-"""From files to a folder of predictions."""
+"""From files to a folder of predictions, whatever the kind of model."""
 
-from __future__ import annotations
-
-import json
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pointcoc.data.cloud_files import write_ply
-from pointcoc.predict import clouds, images
-from pointcoc.predict.models import load_model
-from pointcoc.segmentation import PointSegmenter
-
-THRESHOLD = 0.5
+from pointcoc.deprecation import warn_old
+from pointcoc.models.weights import WeightsInfo, find_kind, load
+from pointcoc.predict.images import read_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictor:
-    """A model with what its file notes, and the options of a prediction.
+class Prediction(ABC):
+    """A model, and how it is asked about files; a subclass for each kind of model has its options as further fields.
 
     Args:
-        model: what `load_model` returned.
-        notes: what it noted.
-        threshold: lowest score of an object that is kept; None for 0.5. Of Mask R-CNN only.
-        window: side of sliding windows; None reads images at once. Of Semantic FPN only.
-        category: name of the kind of object. Of part segmentation only, and needed there.
-
-    Raises:
-        ValueError: if an option does not belong to the model, is missing, or has no allowed value.
+        model: in evaluation mode.
     """
 
-    model: nn.Module
-    notes: Mapping[str, Any]
-    threshold: float | None = None
-    window: int | None = None
-    category: str | None = None
-
-    def __post_init__(self) -> None:
-        needs = {"threshold": "mask_rcnn", "window": "semantic_fpn", "category": "point_segmentation"}
-        for name, kind in needs.items():
-            if getattr(self, name) is not None and kind != self.kind:
-                raise ValueError(f"{name} is an option of {kind}, but the weights are those of {self.kind}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
-        if self.window is not None and self.window < 1:
-            raise ValueError(f"window must be at least 1, got {self.window}")
-        self._check_category()
+    model: Any
 
     @property
     def kind(self) -> str:
         """Kind of the model."""
-        return self.model.config.kind  # type: ignore[union-attr,return-value]
+        return self.model.config.kind
 
     @property
-    def names(self) -> dict[int, str]:
-        """Names of classes, as far as they are noted."""
-        noted = self.notes.get("classes") or {}
-        pairs = noted.items() if isinstance(noted, Mapping) else enumerate(noted)
-        return {int(number): str(name) for number, name in pairs}
+    def info(self) -> WeightsInfo:
+        """What is known about the weights, such as names of classes."""
+        return getattr(self.model, "weights_info", WeightsInfo())
 
+    def read_image(self, file: Path) -> Tensor:
+        """Read an image (see `read_pixels`) onto the device of the model."""
+        return read_pixels(file).to(next(self.model.parameters()).device)
+
+    @abstractmethod
     def write(self, files: Sequence[Path], out: Path) -> None:
-        """Write what the model says about each file into a folder."""
-        writers: dict[str, Callable[[Sequence[Path], Path], None]] = {
-            "mask_rcnn": self._objects,
-            "semantic_fpn": self._classes,
-            "point_segmentation": self._points,
-        }
-        writers[self.kind](files, out)
+        """Write what the model says about files into a folder.
 
-    def _objects(self, files: Sequence[Path], out: Path) -> None:
-        sizes, found = [], []
-        for file in files:
-            image = self._image(file)
-            with torch.no_grad():
-                (one,) = self.model([image])
-            one = self._likely(one)
-            images.write_picture(out / f"{file.stem}.png", images.draw_objects(image, one, self.names))
-            sizes.append((image.shape[1], image.shape[2]))
-            found.append(one)
-        content = images.coco_dataset([str(file) for file in files], sizes, found, self.names)
-        (out / "objects.json").write_text(json.dumps(content))
+        Args:
+            files: images or clouds.
+            out: the folder.
+        """
 
-    def _likely(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        keep = found["scores"] >= (THRESHOLD if self.threshold is None else self.threshold)
-        return {name: value[keep] for name, value in found.items()}
 
-    def _classes(self, files: Sequence[Path], out: Path) -> None:
-        for file in files:
-            image = self._image(file)
-            classes = images.find_classes(self.model, image, int(self.notes.get("short_side", 0)), self.window)
-            images.write_mask(out / f"{file.stem}.png", classes + int(self.notes.get("first_class", 0)))
-            num = int(self.model.num_classes)  # type: ignore[arg-type]
-            images.write_picture(out / f"{file.stem}.drawn.png", images.draw_classes(image, classes, num))
+def prediction(model: nn.Module, **options: Any) -> Prediction:
+    """Make the prediction of a model.
 
-    def _points(self, files: Sequence[Path], out: Path) -> None:
-        assert isinstance(self.model, PointSegmenter)
-        number = None if self.category is None else list(self.notes["categories"]).index(self.category)
-        for file in files:
-            cloud = clouds.label_cloud(self.model, file, number, self.notes.get("parts"))
-            write_ply(out / f"{file.stem}.ply", cloud, self.model.config.num_classes)
+    Args:
+        model: of a kind that predicts about files.
+        **options: those of its kind (see `predict`); None stands for the default.
 
-    def _image(self, file: Path) -> Tensor:
-        return images.read_pixels(file).to(next(self.model.parameters()).device)
-
-    def _check_category(self) -> None:
-        if self.kind != "point_segmentation":
-            return
-        num = self.model.config.num_categories  # type: ignore[union-attr]
-        known = list(self.notes.get("categories") or ())
-        if num is None and self.category is not None:
-            raise ValueError("category must be left out: the model is told none")
-        if num is not None and self.category not in known:
-            raise ValueError(
-                f"category must be the kind of the objects, got {self.category!r}; choose from {', '.join(known)}"
-            )
+    Raises:
+        ValueError: if the kind of model predicts nothing about files, or an option does not belong to it, is missing,
+            or has no allowed value.
+    """
+    name = getattr(getattr(model, "config", None), "kind", None)
+    kind = find_kind(name, "the model")
+    if kind.predict is None:
+        raise ValueError(f"predict needs a model of detection or segmentation, got weights of the kind {name}")
+    known = [field.name for field in fields(kind.predict) if field.name != "model"]
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in known:
+            raise ValueError(f"{option} is no option of {name}, which has {', '.join(known)}")
+    return kind.predict(model=model, **given)
 
 
 def predict(
@@ -128,7 +79,7 @@ def predict(
     threshold: float | None = None,
     window: int | None = None,
     category: str | None = None,
-) -> Predictor:
+) -> Prediction:
     """Write what a model says about files into a folder, one after the other.
 
     Mask R-CNN: NAME.png, the image with masks, boxes and labels, and objects.json, a COCO file of all images. Semantic
@@ -136,7 +87,7 @@ def predict(
     with colors and `label`.
 
     Args:
-        weights: file or folder (see `load_model`).
+        weights: whatever `pointcoc.load` takes.
         files: images or clouds.
         out: folder to write; made if it is not there.
         threshold: lowest score of an object (Mask R-CNN); None for 0.5.
@@ -160,10 +111,34 @@ def predict(
     twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
     if twice:
         raise ValueError(f"predictions are named like their files, and {twice[0]} is there twice")
-    model, notes = load_model(weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = Predictor(model=model.to(device), notes=notes, threshold=threshold, window=window, category=category)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    predictor.write(paths, folder)
-    return predictor
+    model = load(weights).float().to("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = prediction(model, threshold=threshold, window=window, category=category)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    chosen.write(paths, Path(out))
+    return chosen
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a model and its notes: the old form of `pointcoc.load`, whose models carry their `weights_info`.
+
+    Args:
+        path: see `pointcoc.load`.
+    """
+    warn_old("pointcoc.predict.load_model", "pointcoc.load")
+    model = load(path)
+    info: Any = model.weights_info
+    return model, {**info.notes, "classes": info.class_names}
+
+
+def Predictor(*, model: nn.Module, notes: Mapping[str, Any], **options: Any) -> Prediction:
+    """Make the prediction of a model: the old form of `prediction`, whose models carry their notes.
+
+    Args:
+        model: see `prediction`.
+        notes: become its `weights_info`.
+        **options: see `prediction`.
+    """
+    warn_old("pointcoc.predict.Predictor", "pointcoc.predict.prediction")
+    info = getattr(model, "weights_info", WeightsInfo())
+    model.weights_info = replace(info, class_names=notes.get("classes"), notes=notes)  # type: ignore[assignment]
+    return prediction(model, **options)

@@ -13,8 +13,8 @@ from pointcoc.checks import check_folder, import_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, Format, format_of
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.robustness.views import CloudViews, ImageViews
 
 NUM_POINTS = 1024
@@ -48,7 +48,7 @@ def open_views(
     """
     if not net.config.num_classes:
         raise ValueError("the network has no classifier (num_classes is 0), so there is no error to measure")
-    if net.config.anchors == "lattice":
+    if net.config.on_lattice:
         if num_points is not None:
             raise ValueError(f"num_points is for clouds, and the network takes images; got {num_points}")
         images, normalize = _folder_images(net, data) if data is not None else _digits(net)

@@ -4,12 +4,15 @@ from pointcoc.segmentation.inference import class_map, sliding_logits
 from pointcoc.segmentation.metrics import Confusion
 from pointcoc.segmentation.part_scores import PartScores, choose_parts
 from pointcoc.segmentation.points import PointSegmenter, PointSegmenterConfig, point_segmentation
+from pointcoc.segmentation.prediction import PixelPrediction, PointPrediction, label_cloud
 from pointcoc.segmentation.propagation import Propagation, propagation, propagations
 from pointcoc.segmentation.semantic_fpn import SemanticFPN, SemanticFPNConfig, semantic_fpn
 
 __all__ = [
     "Confusion",
     "PartScores",
+    "PixelPrediction",
+    "PointPrediction",
     "PointSegmenter",
     "PointSegmenterConfig",
     "Propagation",
@@ -17,6 +20,7 @@ __all__ = [
     "SemanticFPNConfig",
     "choose_parts",
     "class_map",
+    "label_cloud",
     "point_segmentation",
     "propagation",
     "propagations",

@@ -1,10 +1,8 @@
 """The class of every point of a cloud: parts of objects, things in scenes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,30 +12,35 @@ from pointcoc.geometry import NetworkPlan
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset as find_preset
+from pointcoc.models.weights import HubMixin, Kind
 from pointcoc.pointset import PointSet
+from pointcoc.segmentation.prediction import PointPrediction
 from pointcoc.segmentation.propagation import Propagation, propagations
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointSegmenterConfig:
-    """Settings that make a `PointSegmenter` again; `save_weights` notes them.
+    """Settings that make a `PointSegmenter` again; config.json holds them.
 
     Args:
-        network: fields of the `NetworkConfig` of the backbone.
+        network: fields of the `NetworkConfig` of the backbone; those that are left out have their defaults.
         num_classes: classes of a point.
         num_categories: kinds of objects that are told to the network, or None.
         dropout: probability to zero a channel before the classifier.
-        kind: tells these settings from those of other models.
     """
+
+    kind: ClassVar[str] = "point_segmentation"
 
     network: Mapping[str, Any] = field(metadata={"fields_of": NetworkConfig})
     num_classes: int
     num_categories: int | None
     dropout: float
-    kind: str = "point_segmentation"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", asdict(NetworkConfig(**self.network)))
 
 
-class PointSegmenter(nn.Module):
+class PointSegmenter(HubMixin):
     """A network for clouds whose stage outputs go back, stage by stage, from the anchors to the points.
 
     On the way each point joins the features that it had before its stage, as the feature propagation of PointNet++
@@ -59,6 +62,9 @@ class PointSegmenter(nn.Module):
         ValueError: if the network reads lattices or is not dense, or a number is not allowed.
     """
 
+    config_class = PointSegmenterConfig
+    config: PointSegmenterConfig
+
     def __init__(
         self, net: ContextClusterNet, num_classes: int, num_categories: int | None = None, dropout: float = 0.5
     ):
@@ -77,6 +83,12 @@ class PointSegmenter(nn.Module):
             nn.Linear(dims[0], dims[0]), nn.LayerNorm(dims[0]), nn.GELU(), nn.Dropout(dropout),
             nn.Linear(dims[0], num_classes),
         )  # fmt: skip
+
+    @classmethod
+    def _empty(cls, config: PointSegmenterConfig) -> Self:
+        settings = {name: getattr(config, name) for name in ("num_classes", "num_categories", "dropout")}
+        with torch.device("meta"):
+            return cls(ContextClusterNet(NetworkConfig(**config.network)), **settings)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
@@ -181,3 +193,6 @@ def _check(config: NetworkConfig, num_classes: int, num_categories: int | None, 
         raise ValueError(f"num_categories must be at least 1 or None, got {num_categories}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+
+
+KIND = Kind(model=PointSegmenter, predict=PointPrediction)

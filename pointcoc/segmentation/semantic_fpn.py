@@ -1,10 +1,9 @@
 """Semantic FPN: the maps of a backbone become one pyramid, its levels one map, and that the classes of the pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial, reduce
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,8 @@ from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 from pointcoc.checks import check_range
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
+from pointcoc.models.weights import HubMixin, Kind
+from pointcoc.segmentation.prediction import PixelPrediction
 
 PYRAMID_CHANNELS = 256
 HEAD_CHANNELS = 128
@@ -21,24 +22,24 @@ NORM = partial(nn.GroupNorm, 32)
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticFPNConfig:
-    """Arguments of `semantic_fpn` that make a model again; `save_weights` notes them.
+    """Arguments of `semantic_fpn` that make a model again; config.json holds them.
 
     Args:
         backbone: name of the backbone.
         num_classes: classes of a pixel.
         centers: centers per axis and region of a preset, or None.
         dropout: probability to zero a channel before the classifier.
-        kind: tells these settings from those of other models.
     """
+
+    kind: ClassVar[str] = "semantic_fpn"
 
     backbone: str
     num_classes: int
     centers: int | None
     dropout: float
-    kind: str = "semantic_fpn"
 
 
-class SemanticFPN(nn.Module):
+class SemanticFPN(HubMixin):
     """A feature pyramid on a backbone and the head of Panoptic Feature Pyramid Networks (CVPR 2019), section 3.
 
     Each level of the pyramid (256 channels) goes through 3x3 convolutions (128 channels) with group norm and ReLU, each
@@ -58,6 +59,7 @@ class SemanticFPN(nn.Module):
         ValueError: if num_classes or dropout is not allowed.
     """
 
+    config_class = SemanticFPNConfig
     config: SemanticFPNConfig | None = None  # that of `semantic_fpn` with a name; a backbone as it is has none
 
     def __init__(self, backbone: StageMaps | TimmMaps, num_classes: int, dropout: float = 0.1):
@@ -73,6 +75,10 @@ class SemanticFPN(nn.Module):
         self.classifier = nn.Conv2d(HEAD_CHANNELS, num_classes, 1)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def _empty(cls, config: SemanticFPNConfig) -> Any:
+        return semantic_fpn(**asdict(config))  # some of timm's backbones hold tensors that no state names
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
@@ -139,3 +145,6 @@ def _level(count: int) -> nn.Sequential:
 
 def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+KIND = Kind(model=SemanticFPN, predict=PixelPrediction)

@@ -1,101 +1,113 @@
-"""Checkpoints that are whole or absent: safetensors weights, and the state of a run beside them.
+"""Checkpoints that are whole or absent: the weights of a run, and its state beside them.
 
 A run's folder holds `epoch-0012/` (everything that is needed to continue after 12 epochs) or
-`epoch-0012-update-00345/` (the same after 345 updates, in the 13th epoch), and `best.safetensors` (the weights of the
-epoch that validation chose). All appear by renaming a finished temporary, so that a crash, a kill or a full disk at any
-moment leaves the previous one as it was.
+`epoch-0012-update-00345/` (the same after 345 updates, in the 13th epoch), and `best/` (the model of the epoch that
+validation chose). All appear by renaming a finished temporary, so that a crash, a kill or a full disk at any moment
+leaves the previous one as it was.
 """
 
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import nn
 
-from pointcoc.files import atomic, flush, remove
+from pointcoc.deprecation import warn_old
+from pointcoc.files import atomic, first_line, flush, remove, replaced
+from pointcoc.models.weights import (
+    BEST,
+    OLD_BEST,
+    WEIGHTS,
+    WeightsInfo,
+    current_layout,
+    find_weights,
+    fit_state,
+    read_content,
+    read_tensors,
+    save_model,
+    save_tensors,
+    shapes_of,
+)
+from pointcoc.models.weights.policy import fixed_settings
 
-BEST = "best.safetensors"
-WEIGHTS = "model.safetensors"
 AVERAGE = "ema.safetensors"
 STATE = "state.pt"
 NAME = re.compile(r"epoch-(\d+)(?:-update-(\d+))?")
-# Fields of a model's config that are settings of training: weights fit whatever their values.
-TRAINING_FIELDS = ("backend", "drop_path", "dropout", "layer_scale")
+
+
+def save_best(out: Path, model: nn.Module, notes: Mapping[str, Any]) -> None:
+    """Write the model of the best epoch into the folder of a run, in place of the one before.
+
+    Args:
+        out: folder of the run.
+        model: see `save_model`.
+        notes: become the notes of its `weights_info`, and `classes` its names of classes.
+    """
+    with atomic(out / BEST) as folder:
+        save_model(folder, model, _with_notes(model, notes))
+    remove(out / OLD_BEST)
+
+
+def remove_best(out: Path) -> None:
+    """Remove what `save_best` wrote into the folder of a run, earlier versions too, or left half done."""
+    for path in (out / BEST, replaced(out / BEST), out / f"{BEST}.temporary", out / OLD_BEST):
+        remove(path)
 
 
 def save_weights(path: Path, model: nn.Module, **notes: Any) -> None:
-    """Write the weights of a model, with its config, as one safetensors file that is whole or absent.
+    """Write a model as one file: the old form of `pointcoc.save_model`, which writes a folder.
 
     Args:
         path: file to write or to replace.
-        model: module whose state dict is written; its `config` and `weights_info`, dataclasses, are noted if it has
-            them and, of the second, if anything is stated.
+        model: module whose state dict is written; its `config` and `weights_info` are noted.
         **notes: further values for the header, anything that JSON holds.
     """
-    header = {"config": _config_of(model), **_info_of(model), **notes}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={name: json.dumps(value) for name, value in header.items()})
-        _sort_metadata(temporary)
+    warn_old("pointcoc.train.save_weights", "pointcoc.models.save_model")
+    config, info = getattr(model, "config", None), getattr(model, "weights_info", WeightsInfo())
+    header = {
+        "config": None if config is None else {**asdict(config), "kind": getattr(config, "kind", None)},
+        "weights_info": asdict(info),
+        **notes,
+    }
+    save_tensors(path, model, {name: json.dumps(value) for name, value in header.items()})
 
 
 def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
-    """Copy the weights of a file that `save_weights` wrote into a model.
+    """Copy weights into a model.
 
     Args:
-        model: module built as the saved one was; its training-only settings (drop path) may differ.
-        path: file to read.
+        model: module built as the saved one was; settings of training and of positions (drop path, centers) may differ
+            (see `pointcoc.models.weights.policy`).
+        path: folder that `fit` or `save_model` wrote, or a file of weights in one, or an old file with a header.
 
     Returns:
-        The notes given to `save_weights`, and `config`.
+        The notes beside the weights, such as `epoch` and `val` of a run, and the settings, `config`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated or not safetensors, or the weights are those of another config; the
             message names the file, what it holds and what the model expects. The model is unchanged then.
     """
-    tensors, notes = read_weights(path)
-    _check_config(path, notes.get("config"), model)
-    _check_tensors(path, tensors, model.state_dict())
-    model.load_state_dict(tensors)
+    file = find_weights(path)
+    tensors, notes = read_tensors(file), read_notes(file)
+    _check_config(file, notes["config"], model)
+    model.load_state_dict(fit_state(tensors, shapes_of(model), f"{file} holds the weights of another model"))
     return notes
 
 
-def weights_file(path: Path) -> Path:
-    """Return the file of weights that a path names: itself, or best.safetensors in the folder of a run.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    file = path / BEST if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"weights must be a file, or a folder with {BEST}, but nothing lies at {file}")
-    return file
-
-
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name and the notes of a file that `save_weights` wrote, both on the CPU.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated or not safetensors.
-    """
-    path = Path(path)
-    _require_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, notes
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(_unreadable(path, "a safetensors file with the weights", error)) from error
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return the notes beside a file of weights, and the settings of the model, `config`; see `load_weights`."""
+    content, where = read_content(path)
+    if not content:
+        return {"config": None}
+    content = current_layout(content, str(where))
+    return {"classes": content.get("class_names"), **content.get("notes", {}), "config": content["config"]}
 
 
 def save_checkpoint(
@@ -136,9 +148,9 @@ def save_checkpoint(
 def _write_checkpoint(path: Path, model: nn.Module, average: nn.Module | None, state: Mapping[str, Any]) -> None:
     with atomic(path) as temporary:
         temporary.mkdir(parents=True)
-        save_weights(temporary / WEIGHTS, model)
+        save_model(temporary, model)
         if average is not None:
-            save_weights(temporary / AVERAGE, average)
+            save_tensors(temporary / AVERAGE, average)
         torch.save(dict(state), temporary / STATE)
         flush(temporary / STATE)
 
@@ -154,11 +166,15 @@ def read_state(path: Path) -> dict[str, Any]:
         ValueError: if it is truncated.
     """
     file = path / STATE
-    _require_file(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint at {file}: expected a file")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error of its own: EOFError, RuntimeError, UnpicklingError, KeyError
-        raise ValueError(_unreadable(file, "the state of a run", error)) from error
+        raise ValueError(
+            f"{file} is truncated or not a checkpoint: found {file.stat().st_size:,} bytes that do not read as the "
+            f"state of a run ({first_line(error)})"
+        ) from error
 
 
 def load_checkpoint(path: Path, model: nn.Module, average: nn.Module | None) -> None:
@@ -213,66 +229,21 @@ def discard(path: Path) -> None:
     remove(temporary)
 
 
-def _sort_metadata(file: Path) -> None:
-    """Put the metadata of a safetensors file in order: every call writes another one, so bytes would differ."""
-    with file.open("r+b") as opened:
-        size = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= size:  # always, as the two libraries write JSON now; the offsets of the tensors count on it
-            opened.seek(8)
-            opened.write(text.ljust(size))
+def _with_notes(model: nn.Module, notes: Mapping[str, Any]) -> WeightsInfo:
+    info = getattr(model, "weights_info", WeightsInfo())
+    rest = {name: value for name, value in notes.items() if name != "classes"}
+    return replace(info, class_names=notes.get("classes", info.class_names), notes=rest)
 
 
-def _config_of(model: nn.Module) -> dict[str, Any] | None:
-    """The config as JSON would return it, so that a saved one and a present one compare."""
-    config = getattr(model, "config", None)
-    if not is_dataclass(config) or isinstance(config, type):
-        return None
-    return json.loads(json.dumps(asdict(config)))
-
-
-def _info_of(model: nn.Module) -> dict[str, Any]:
-    info = getattr(model, "weights_info", None)
-    stated = {} if info is None else asdict(info)
-    return {"weights_info": stated} if any(stated.values()) else {}
-
-
-def _with_later_fields(found: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """Add the fields that came after a config was written, with their defaults.
-
-    A field that holds the fields of another config says of which, by the key "fields_of" of its metadata.
-    """
-    listed = fields(kind)
-    later = {field.name: json.loads(json.dumps(field.default)) for field in listed if field.default is not MISSING}
-    inner = {field.name: field.metadata["fields_of"] for field in listed if "fields_of" in field.metadata}
-    full = {**later, **found}
-    return full | {name: _with_later_fields(full[name], kind) for name, kind in inner.items() if name in full}
-
-
-def _check_config(path: str | Path, found: Any, model: nn.Module) -> None:
-    expected = _config_of(model)
-    if found is None or expected is None:
+def _check_config(path: Path, found: Mapping[str, Any] | None, model: nn.Module) -> None:
+    config: Any = getattr(model, "config", None)
+    if found is None or not is_dataclass(config) or isinstance(config, type):
         return
-    found = _with_later_fields(found, model.config)
-    names = [name for name in {**expected, **found} if name not in TRAINING_FIELDS]
-    other = [name for name in names if found.get(name) != expected.get(name)]
+    saved, expected = (fixed_settings(config, one) for one in (found, json.loads(json.dumps(asdict(config)))))
+    other = [name for name in {**expected, **saved} if saved.get(name) != expected.get(name)]
     if other:
-        listed = "; ".join(f"{name} is {found.get(name)}, expected {expected.get(name)}" for name in other)
+        listed = "; ".join(f"{name} is {saved.get(name)}, expected {expected.get(name)}" for name in other)
         raise ValueError(f"{path} holds the weights of another preset or config: {listed}")
-
-
-def _check_tensors(path: str | Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    for name in {**expected, **found}:
-        have, want = (tuple(side[name].shape) if name in side else "absent" for side in (found, expected))
-        if have != want:
-            raise ValueError(f"{path} holds the weights of another model: {name} is {have}, expected {want}")
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: expected a file")
 
 
 def _not_written(path: Path, error: Exception) -> str:
@@ -280,14 +251,4 @@ def _not_written(path: Path, error: Exception) -> str:
     kept = (
         f"the last checkpoint, {last}, is whole: --resume auto continues from it" if last else "there is none before it"
     )
-    return f"checkpoint {path} could not be written ({_first_line(error)}); {kept}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _unreadable(path: Path, expected: str, error: Exception) -> str:
-    reason = _first_line(error)
-    size = path.stat().st_size
-    return f"{path} is truncated or not a checkpoint: found {size:,} bytes that do not read as {expected} ({reason})"
+    return f"checkpoint {path} could not be written ({first_line(error)}); {kept}"

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeVar
 
 import tyro
 from torch import nn
 
-from pointcoc.train.checkpoint import load_weights, weights_file
+from pointcoc.train.checkpoint import load_weights
 from pointcoc.train.processes import say
 from pointcoc.train.settings import Settings
 
@@ -27,7 +26,7 @@ class DenseSettings(Settings):
     smoke_sets: ClassVar[int] = 4
 
     weights: str | None = None
-    """Weights of the same model to start from, or to measure: a file best.safetensors, or the folder of a run."""
+    """Weights of the same model to start from, or to measure: whatever `pointcoc.load` takes."""
     eval_only: bool = False
     """Measure --weights; nothing is trained or written."""
     warmup_epochs: float = 0.0
@@ -67,7 +66,7 @@ def start_from(model: M, settings: DenseSettings) -> M:
         ValueError: if they are those of another model.
     """
     if settings.weights is not None:
-        load_weights(model, weights_file(Path(settings.weights)))
+        load_weights(model, settings.weights)
     say(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters")
     return model
 

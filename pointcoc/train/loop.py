@@ -50,7 +50,7 @@ class FitResult:
     seconds: float
     """Time of training and validation in all, those before a resume included."""
     out: Path
-    """Folder of metrics.jsonl, best.safetensors and the last checkpoint."""
+    """Folder of metrics.jsonl, the folder `best` and the last checkpoint."""
 
 
 def fit(
@@ -65,9 +65,9 @@ def fit(
 
     The best epoch has the highest accuracy (of another task: its `headline`) on `val_loader`, then the lowest loss;
     without `val_loader` it is the last.
-    `settings.out` receives metrics.jsonl, best.safetensors, a picture of the curves and, after every
-    `settings.save_epochs` epochs and every `settings.save_every` updates, a checkpoint that `settings.resume` continues
-    from.
+    `settings.out` receives metrics.jsonl, the model of the best epoch in the folder `best`, a picture of the curves
+    and, after every `settings.save_epochs` epochs and every `settings.save_every` updates, a checkpoint that
+    `settings.resume` continues from.
 
     A run that was killed and is resumed, at the start of an epoch or within, ends with the bits of a run that was never
     stopped: on the same device, with the same number of threads and processes, wherever the backward is deterministic;
@@ -120,7 +120,7 @@ def fit(
             save_curves(settings.out, run.task.headline)
     finally:
         run.weights.release(settings)
-    best = checkpoint.load_weights(model, settings.out / checkpoint.BEST)
+    best = checkpoint.load_weights(model, settings.out)
     return FitResult(
         best_epoch=best["epoch"],
         best=best["val"],
@@ -284,7 +284,7 @@ def _readable(batch: Batch) -> Any:
 
 
 def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
-    """Write best.safetensors if this epoch is the best so far, or with each checkpoint if nothing tells the best."""
+    """Write the folder `best` if this epoch is the best so far, or with each checkpoint if nothing tells the best."""
     if val is None and not run.is_epoch_save_due:
         return False
     rank = rank_of(val, run.task.headline)
@@ -297,5 +297,4 @@ def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bo
 def _keep(run: Run, kept: nn.Module, val: dict[str, float] | None) -> None:
     run.best, run.best_epoch = rank_of(val, run.task.headline), run.epochs
     if run.is_main:
-        path = run.settings.out / checkpoint.BEST
-        checkpoint.save_weights(path, kept, **run.task.notes, epoch=run.epochs, val=val)
+        checkpoint.save_best(run.settings.out, kept, {**run.task.notes, "epoch": run.epochs, "val": val})

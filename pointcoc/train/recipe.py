@@ -1,9 +1,9 @@
 """What the recipes share: the network and what it starts from, measuring alone, and several seeds."""
 
 import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -35,8 +35,8 @@ class RecipeSettings(Settings):
     preset: str | None = "coc_tiny"
     """Preset of the network; None where --weights are given, which tell their network."""
     weights: str | None = None
-    """Weights to start from, or to measure. A file best.safetensors or the folder of a run, a folder that
-    save_pretrained or `pointcoc convert` wrote, or the name of a preset that was converted."""
+    """Weights to start from, or to measure: the folder of a run, a folder that save_pretrained or `pointcoc convert`
+    wrote, or whatever else `pointcoc.load` takes."""
     init_from: str | None = None
     """Weights, as for --weights, of a network for images or for clouds. Its stages are copied and give this network
     their sizes; the first reducer and the classifier are new."""
@@ -137,7 +137,8 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
         return [main(settings)]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     runs = [main(replace(settings, seed=seed, seeds=1, out=settings.out / f"seed-{seed}")) for seed in seeds]
-    summary = {name: mean_and_deviation([run[name] for run in runs]) for name in ("accuracy", "mean_class_accuracy")}
+    scores = {name: [run[name] for run in runs] for name in ("accuracy", "mean_class_accuracy")}
+    summary = {name: (fmean(values), stdev(values)) for name, values in scores.items()}
     if is_main_process():
         with atomic(settings.out / SEEDS) as temporary:
             runs_by_seed = {str(seed): run for seed, run in zip(seeds, runs, strict=True)}
@@ -148,12 +149,6 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
         f"{100 * class_mean:.2f} ± {100 * class_deviation:.2f} %), mean and standard deviation"
     )
     return runs
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of at least two values and their standard deviation, that of a sample (n - 1)."""
-    mean = math.fsum(values) / len(values)
-    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) -> ContextClusterNet:

@@ -12,6 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pointcoc.models.weights import weights_in
 from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.failures import not_finite
@@ -272,9 +273,9 @@ def rank_of(val: dict[str, float] | None, headline: str) -> Rank:
 
 
 def _best_so_far(out: Path, headline: str) -> Rank:
-    """The rank that best.safetensors itself reports: never that of other weights than those it holds."""
-    path = out / checkpoint.BEST
-    return rank_of(checkpoint.read_weights(path)[1]["val"] if path.exists() else None, headline)
+    """The rank that the weights of the best epoch themselves report: never that of other weights than those kept."""
+    file = weights_in(out)
+    return rank_of(None if file is None else checkpoint.read_notes(file)["val"], headline)
 
 
 def _check_loader(loader: DataLoader) -> None:

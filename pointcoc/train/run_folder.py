@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pointcoc.files import remove
+from pointcoc.models.weights import weights_in
 from pointcoc.train import checkpoint
 from pointcoc.train.metrics import METRICS
 from pointcoc.train.settings import Settings
@@ -49,11 +50,10 @@ def run_to_resume(settings: Settings) -> Path | None:
         raise FileNotFoundError(f"nothing to resume: out must hold a folder epoch-*, and {settings.out} has none")
     if settings.resume != "no":
         return last
-    best = settings.out / checkpoint.BEST
-    held = best if last is None and best.exists() else last  # killed before its first checkpoint
+    held = last or weights_in(settings.out)  # or killed before its first checkpoint
     if held is not None and not settings.overwrite:
         raise ValueError(
-            f"out must not hold a run, got {settings.out} with {held.name}: "
+            f"out must not hold a run, got {settings.out} with {held.relative_to(settings.out).parts[0]}: "
             "add --resume auto to continue it, --overwrite to start again, or choose another --out"
         )
     return None
@@ -63,7 +63,8 @@ def clear_run(out: Path) -> None:
     """Remove what a run left in its folder, and nothing else."""
     for path in checkpoint.checkpoints(out):
         checkpoint.discard(path)
-    for name in (checkpoint.BEST, METRICS, BAD_ITEMS, TRACKERS):
+    checkpoint.remove_best(out)
+    for name in (METRICS, BAD_ITEMS, TRACKERS):
         remove(out / name)
 
 

@@ -92,7 +92,7 @@ class Settings:
     save_every: int = 0
     """Updates between two checkpoints, besides those after epochs; 0 for no others."""
     save_epochs: int = 1
-    """Epochs between two checkpoints, and between two best.safetensors where no validation chooses; more than one saves
+    """Epochs between two checkpoints, and between two `best` where no validation chooses; more than one saves
     time where epochs are short. The last epoch is always saved."""
     keep: int = 2
     """Checkpoints that are kept, the newest ones."""

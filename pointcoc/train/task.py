@@ -24,7 +24,7 @@ class Task(ABC):
 
     Attributes:
         headline: the score that chooses the best epoch; higher is better, and among equals the lower loss is.
-        notes: what stands beside the weights in best.safetensors, such as names of classes; anything that JSON holds.
+        notes: what is noted with the weights, anything that JSON holds; `classes` are the names of classes.
     """
 
     headline: ClassVar[str]

@@ -12,8 +12,8 @@ from torch import Tensor
 from pointcoc.checks import check_range
 from pointcoc.data.cloud_files import CLOUD_READERS, read_points
 from pointcoc.data.unit_ball import to_unit_ball
-from pointcoc.models.card import ImageTransform, find_transform
 from pointcoc.models.network import ContextClusterNet
+from pointcoc.models.weights import ImageTransform, find_transform
 from pointcoc.pointset import PointSet
 from pointcoc.viz.trace import Trace, trace
 
@@ -41,7 +41,7 @@ def trace_file(path: str | Path, net: ContextClusterNet, size: int = IMAGE_SIZE,
     """
     if is_cloud_file(path):
         return trace(net, cloud_input(read_cloud(path, num_points), net, str(path)))[0]
-    if net.config.anchors != "lattice":
+    if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
     return trace(net, image_input(picture, net), picture)[0]
@@ -83,7 +83,7 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
         ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
     """
     check_range("num_points", num_points, 1)
-    pos = torch.from_numpy(read_points(path, 3))
+    pos = torch.from_numpy(read_points(path, colors=False))
     if len(pos) > num_points:
         pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
     return to_unit_ball(pos).float()
@@ -115,7 +115,7 @@ def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") ->
     Raises:
         ValueError: if the network takes images, or features besides the coordinates.
     """
-    if net.config.anchors == "lattice":
+    if net.config.on_lattice:
         raise ValueError(f"{name} is a cloud, but the network takes images; give weights for clouds")
     if net.config.input_dim != 3:
         raise ValueError(f"{name} has coordinates alone, but the network takes {net.config.input_dim} features a point")

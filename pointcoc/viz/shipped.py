@@ -1,14 +1,11 @@
 """The networks that look at inputs: small ones that ship with the package, or those of a folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
+from pointcoc.checks import check_choice
 from pointcoc.models import ContextClusterNet, open_network
+from pointcoc.models.weights import SHIPPED
 from pointcoc.viz.inputs import is_cloud_file
-
-WEIGHTS = Path(__file__).parent / "weights"
-KINDS = ("image", "cloud")
 
 
 def shipped_network(kind: str) -> ContextClusterNet:
@@ -22,17 +19,15 @@ def shipped_network(kind: str) -> ContextClusterNet:
     Raises:
         ValueError: if the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
-    return ContextClusterNet.from_pretrained(WEIGHTS / kind).float()
+    check_choice("kind", kind, tuple(SHIPPED))
+    return ContextClusterNet.from_pretrained(SHIPPED[kind].parent).float()
 
 
 class Networks:
     """The network for each file: that of a folder or of the hub, or without one the shipped network of its kind.
 
     Args:
-        weights: what `open_network` takes: the folder of a run, one that save_pretrained or `pointcoc convert` wrote, a
-            name on the hub; None for the shipped.
+        weights: what `pointcoc.load` takes; None for the shipped.
     """
 
     def __init__(self, weights: str | Path | None = None):

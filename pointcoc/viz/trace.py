@@ -112,7 +112,7 @@ def trace_rows(net: ContextClusterNet, points: PointSet, stages: list[PointSet])
         points: its input.
         stages: the points of its stages.
     """
-    if net.config.anchors == "lattice":
+    if net.config.on_lattice:
         return _lattice_rows(net, points, stages)
     rows: list[Tensor] = []
     for before, anchors in itertools.pairwise([points, *stages]):

@@ -83,7 +83,7 @@ def test_animate(capsys, files: Path) -> None:
         (["explore", "empty.npy", "--out", "p.html"], "empty.npy is a cloud with 0 points"),
         (
             ["explore", "a.png", "--weights", "nowhere", "--out", "p.html"],
-            "no weights at nowhere: give a file such as best.safetensors",
+            "no weights at nowhere: give a folder with model.safetensors",
         ),
         (["visualize", "a.png", "more/a.png", "--out", "o"], "pictures are named like their inputs; a is there twice"),
         (

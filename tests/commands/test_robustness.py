@@ -12,21 +12,20 @@ from PIL import Image
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
 from pointcoc.cli import main
 from pointcoc.data import write_shapes
-from pointcoc.models.card import ImageTransform, WeightsInfo
+from pointcoc.models import ImageTransform, WeightsInfo
 
 SMALL = {"depths": (1, 1), "dims": (8, 16), "heads": 2, "head_dims": 4, "mlp_ratios": 1, "strides": 4}
 
 
 def write_weights(folder: Path, preset: str, transform: ImageTransform | None = None, **changes) -> Path:
     torch.manual_seed(0)
-    layout = {"neighbors": 4, "centers": 2} if preset == "coc_tiny" else {"neighbors": 8, "centers": 3}
-    regions = {"regions": 1, "center_neighbors": 4}
-
+    image, cloud = {"neighbors": 4, "centers": 2}, {"neighbors": 8, "centers": 3, "center_neighbors": 4}
+    layout = image if preset == "coc_tiny" else cloud
     base = PRESETS[preset]
     config = NetworkConfig(
         **{
             "anchors": base.anchors, "pos_dim": base.pos_dim, "proposals": base.proposals, "in_channels": 3,
-            "num_classes": 10, "partition": base.partition, **SMALL, **layout, **regions, **changes,
+            "num_classes": 10, "partition": base.partition, "regions": 1, **SMALL, **layout, **changes,
         }
     )  # fmt: skip
     net = ContextClusterNet(config)

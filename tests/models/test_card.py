@@ -6,18 +6,12 @@ import json
 
 import pytest
 import yaml
-from huggingface_hub import ModelCardData
 
 from pointcoc import PRESETS
 from pointcoc.models import ImageTransform, WeightsInfo, preset
-from pointcoc.models.card import (
-    OFFICIAL_PRESETS,
-    OFFICIAL_WEIGHTS,
-    config_from_json,
-    config_to_json,
-    model_card,
-    preset_name,
-)
+from pointcoc.models.weights.card import model_card
+from pointcoc.models.weights.config_file import config_from_json, config_to_json
+from pointcoc.models.weights.info import OFFICIAL_PRESETS, OFFICIAL_WEIGHTS, preset_name
 from pointcoc.version import __version__
 
 
@@ -61,9 +55,14 @@ def test_no_transform_is_invented(overrides: dict) -> None:
 
 
 def test_the_card_of_official_weights() -> None:
-    card = model_card(preset("coc_tiny"), OFFICIAL_WEIGHTS, 5_570_584, ModelCardData(library_name="pointcoc"))
+    card = model_card(preset("coc_tiny"), OFFICIAL_WEIGHTS, 5_570_584)
     matter = front_matter(card)
-    assert matter == {"library_name": "pointcoc", "license": "apache-2.0", "pipeline_tag": "image-classification"}
+    assert matter == {
+        "library_name": "pointcoc",
+        "license": "apache-2.0",
+        "pipeline_tag": "image-classification",
+        "tags": ["context-clusters"],
+    }
     for text in (
         "# coc_tiny",
         "| normalizer | similarity |",
@@ -71,16 +70,16 @@ def test_the_card_of_official_weights() -> None:
         "resize (bicubic), center crop 224 x 224 of 0.9 of the side, mean [0.485, 0.456, 0.406]",
         "| license | apache-2.0 |",
         "https://github.com/ma-xu/Context-Cluster",
-        'ContextClusterNet.from_pretrained("',
+        'pointcoc.load("',
     ):
         assert text in card
 
 
 def test_the_card_states_nothing_that_is_not_known() -> None:
-    card = model_card(preset("coc_points"), WeightsInfo(), 1, ModelCardData(library_name="pointcoc"))
-    assert front_matter(card) == {"library_name": "pointcoc"}
+    card = model_card(preset("coc_points"), WeightsInfo(), 1)
+    assert front_matter(card) == {"library_name": "pointcoc", "tags": ["context-clusters"]}
     assert card.count("not stated") == 3
     assert "clouds of 3 features a point" in card
-    features = model_card(preset("coc_tiny", num_classes=0, dense=True), WeightsInfo(), 1, ModelCardData())
+    features = model_card(preset("coc_tiny", num_classes=0, dense=True), WeightsInfo(), 1)
     assert front_matter(features)["pipeline_tag"] == "image-feature-extraction"
     assert "# Context Clusters" in features

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pointcoc.models.checkpoint_file import differences, fit_shape, load_checkpoint, unwrap
+from pointcoc.models.weights.checkpoint_file import differences, fit_state, load_checkpoint, unwrap
 
 
 def test_differences_are_listed_by_kind() -> None:
@@ -27,9 +27,9 @@ def test_long_lists_are_cut() -> None:
 
 
 def test_trailing_ones_are_dropped() -> None:
-    assert fit_shape("w", torch.zeros(2, 3, 1, 1), (2, 3)).shape == (2, 3)
-    with pytest.raises(ValueError, match=r"checkpoint tensor w must have shape \(2, 3\), got \(2, 3, 2\)"):
-        fit_shape("w", torch.zeros(2, 3, 2), (2, 3))
+    assert fit_state({"w": torch.zeros(2, 3, 1, 1)}, {"w": (2, 3)}, "no fit")["w"].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"no fit; 1 of another shape: w \(2, 3, 2\) instead of \(2, 3\)"):
+        fit_state({"w": torch.zeros(2, 3, 2)}, {"w": (2, 3)}, "no fit")
 
 
 def test_the_command_for_a_file_that_needs_trust_works(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ def test_one_value_stands_for_all_stages() -> None:
 
 def test_one_value_per_stage() -> None:
     config = NetworkConfig(
-        depths=[1, 1], dims=[8, 16], **dict.fromkeys(set(PER_STAGE) - {"depths", "dims", "window", "voxels"}, 4)
+        depths=[1, 1], dims=[8, 16], heads=4, head_dims=4, mlp_ratios=4, strides=4, neighbors=4, regions=4, centers=4
     )
     assert config.num_stages == 2
     assert config.depths == (1, 1)
     assert config.dims == (8, 16)
     assert config.strides == (4, 4)
+    assert config.center_neighbors == (8, 8)
     assert config.window is None
     assert [geometry.window for geometry in config.geometry] == [None, None]
 
@@ -43,6 +44,7 @@ def test_replace_keeps_the_rest() -> None:
 def test_windows_may_differ_or_be_absent_by_stage() -> None:
     config = preset("coc_tiny", window=(None, 7, None, 5))
     assert [geometry.window for geometry in config.geometry] == [None, 7, None, 5]
+    assert preset("coc_tiny", window=(None,) * 4) == preset("coc_tiny")
 
 
 def test_images_have_two_more_channels() -> None:
@@ -75,7 +77,7 @@ def test_unknown_preset() -> None:
 
 
 def test_unknown_field() -> None:
-    with pytest.raises(ValueError, match="unknown setting 'classes'; choose from num_classes, in_channels, "):
+    with pytest.raises(ValueError, match="unknown setting 'classes'; choose from normalizer, assignment, "):
         preset("coc_tiny", classes=3)
     with pytest.raises(ValueError, match="unknown setting 'classes'"):
         ContextClusterNet.from_preset("coc_tiny", classes=3)
@@ -98,10 +100,13 @@ def test_depths_must_be_listed(depths: object) -> None:
 @pytest.mark.parametrize(
     "name", ["depths", "dims", "heads", "head_dims", "strides", "neighbors", "regions", "centers", "center_neighbors"]
 )
-@pytest.mark.parametrize("value", [0, -1, 1.5])
+@pytest.mark.parametrize("value", [0, -1, 1.5, None])
 def test_values_that_must_be_positive_integers(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must hold integers of at least 1, got"):
         NetworkConfig(**{name: (4, 4, value, 4)})
+    if name != "depths":
+        with pytest.raises(ValueError, match=rf"^{name} must hold integers of at least 1, got"):
+            NetworkConfig(**{name: value})
 
 
 @pytest.mark.parametrize("value", [0, -1])
@@ -140,16 +145,22 @@ def test_probabilities(name: str, value: float) -> None:
         NetworkConfig(**{name: value})
 
 
-@pytest.mark.parametrize("overrides", [{"num_classes": -1}, {"in_channels": 0}, {"pos_dim": 4}])
-def test_sizes(overrides: dict[str, int]) -> None:
-    with pytest.raises(
-        ValueError, match=r"^num_classes must be at least 0, in_channels at least 1 and pos_dim 1, 2 or 3"
-    ):
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"num_classes": -1}, "num_classes must be an integer of at least 0, got -1"),
+        ({"in_channels": 0}, "in_channels must be an integer of at least 1, got 0"),
+        ({"in_channels": 1.5}, r"in_channels must be an integer of at least 1, got 1\.5"),
+        ({"pos_dim": 4}, "pos_dim must be 1, 2 or 3, got 4"),
+    ],
+)
+def test_sizes(overrides: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}"):
         NetworkConfig(**overrides)
 
 
 @pytest.mark.parametrize("name", ["coc_tiny", "coc_points"])
-@pytest.mark.parametrize("window", [0, -2])
+@pytest.mark.parametrize("window", [0, -2, float("inf")])
 def test_windows_must_be_positive(name: str, window: int) -> None:
     with pytest.raises(ValueError, match=r"^window must be positive, got"):
         preset(name, window=window)
@@ -180,11 +191,13 @@ def test_voxels_belong_to_their_anchors() -> None:
         preset("coc_points", voxels=(0.1, 0.2, 0.4))
     with pytest.raises(ValueError, match="anchors 'voxel' needs voxels, the edge of the cells of each stage"):
         preset("coc_points", anchors="voxel")
+    with pytest.raises(ValueError, match=r"anchors 'voxel' needs voxels, .* got \(None, 1, 2, 3\)"):
+        preset("coc_scene", voxels=(None, 1, 2, 3))
     assert [one.voxel for one in preset("coc_points", anchors="voxel", voxels=(1, 2, 3)).geometry] == [1, 2, 3]
     assert [one.voxel for one in preset("coc_points").geometry] == [None] * 3
 
 
-@pytest.mark.parametrize("voxels", [(0, 1, 2, 3), (-1, 1, 2, 3), (None, 1, 2, 3), (1, 2, 3, float("nan"))])
+@pytest.mark.parametrize("voxels", [(0, 1, 2, 3), (-1, 1, 2, 3), (1, 2, 3, float("inf")), (1, 2, 3, float("nan"))])
 def test_voxels_must_be_positive(voxels: tuple) -> None:
     with pytest.raises(ValueError, match=r"^voxels must be positive, got"):
         preset("coc_scene", voxels=voxels)
@@ -196,7 +209,7 @@ def test_voxels_must_grow(voxels: object) -> None:
         preset("coc_scene", voxels=voxels)
 
 
-@pytest.mark.parametrize("window", [None, 2.5, (16, 16, None, 16), float("inf")])
+@pytest.mark.parametrize("window", [None, 2.5, (16, 16, None, 16)])
 def test_runs_along_a_curve_have_a_number_of_points(window: object) -> None:
     with pytest.raises(ValueError, match=r"^partition 'curve' needs window, the points of a region of each stage, as"):
         preset("coc_scene", window=window)

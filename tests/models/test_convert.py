@@ -107,7 +107,7 @@ def test_nothing_is_left_of_a_conversion_that_fails(monkeypatch, tmp_path: Path,
     before = {file: file.read_bytes() for file in out.iterdir()}
 
     def fail(source: Path, target: Path) -> None:
-        if moment == "writing" or (Path(target) == out and not str(source).endswith(".old")):
+        if moment == "writing" or (Path(target) == out and not str(source).endswith(".replaced")):
             raise OSError("disk full")
         move(source, target)
 

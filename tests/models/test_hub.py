@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,11 @@ import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from huggingface_hub import ModelCard
 from order_one import order_one_network
 
 from pointcoc import ContextClusterNet, NetworkConfig
-from pointcoc.models import ImageTransform, WeightsInfo, hub, weights_folder
+from pointcoc.models import ImageTransform, WeightsInfo
 
 SMALL = NetworkConfig(
     num_classes=3, depths=(1, 1), dims=(8, 16), heads=2, head_dims=4, mlp_ratios=2, strides=2, neighbors=3,
@@ -34,9 +35,13 @@ def images(channels: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tenso
 
 
 def edit(folder: Path, **values) -> None:
-    """Change or, by None, take out entries of config.json."""
-    content = json.loads((folder / "config.json").read_text()) | values
-    content = {name: value for name, value in content.items() if value is not None}
+    """Change or, by None, take out entries of config.json and of the settings in it."""
+    content = json.loads((folder / "config.json").read_text())
+    for name, value in values.items():
+        place = content if name in content else content["config"]
+        place[name] = value
+        if value is None:
+            del place[name]
     (folder / "config.json").write_text(json.dumps(content))
 
 
@@ -110,7 +115,7 @@ def test_settings_without_parameters_change_while_loading(folder: Path, override
         ({"in_channels": 1}, r"in_channels=1 does not fit .*pretrained=True, in_channels=1\) adapts"),
         ({"layer_scale": 0.1}, "layer_scale=0.1 does not fit .* only where training starts"),
         ({"dense": True}, "dense=True does not fit"),
-        ({"centres": 3}, "unknown setting 'centres'; choose from num_classes, "),
+        ({"centres": 3}, "unknown setting 'centres'; choose from normalizer, "),
         ({"centers": 0}, "centers must hold integers of at least 1"),
         ({"map_location": "cuda"}, "unknown setting 'map_location'"),
     ],
@@ -125,8 +130,8 @@ def test_config_json_holds_every_field(tmp_path: Path) -> None:
     net.weights_info = WeightsInfo(license="mit", source="my photos", transform=ImageTransform(input_size=(32, 48)))
     net.save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
-    assert content["dims"] == [8, 16, 32, 64]
-    assert set(NetworkConfig.__dataclass_fields__) <= content.keys()
+    assert content["config"]["dims"] == [8, 16, 32, 64]
+    assert {field.name for field in fields(NetworkConfig)} == content["config"].keys()
     assert (content["preset"], content["license"], content["source"]) == (None, "mit", "my photos")
     assert content["transform"]["input_size"] == [32, 48]
     assert ContextClusterNet.from_pretrained(tmp_path).weights_info == net.weights_info
@@ -140,7 +145,7 @@ def test_files_are_as_readable_as_others(folder: Path) -> None:
 def test_the_card_says_what_the_network_is(folder: Path) -> None:
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "pointcoc"
-    assert {"context-clusters", "pytorch_model_hub_mixin"} <= set(card.data.tags)
+    assert card.data.tags == ["context-clusters"]
     assert "| normalizer | similarity |" in card.text
 
 
@@ -150,17 +155,14 @@ def test_a_card_that_was_edited_is_kept(folder: Path) -> None:
     assert (folder / "README.md").read_text() == "Mine."
 
 
-@pytest.mark.parametrize("option", [{"config": {"dims": 3}}, {"model_card_kwargs": {"a": 1}}])
-def test_the_config_is_that_of_the_network(tmp_path: Path, option: dict) -> None:
-    with pytest.raises(ValueError, match=r"config\.json and the model card are written from the network itself"):
-        small().save_pretrained(tmp_path / "net", **option)
-    assert not (tmp_path / "net").exists()
-
-
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
-def test_folder_without_a_file(folder: Path, file: str) -> None:
-    (folder / file).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"folder .*net has no {file}; give a folder that save_pretrained"):
+def test_folder_without_a_file(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"model\.safetensors was not written by pointcoc: it must have a header, or"):
+        ContextClusterNet.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"no weights at .*net: give a folder with model\.safetensors and config"
+    ):
         ContextClusterNet.from_pretrained(folder)
 
 
@@ -176,7 +178,7 @@ def test_truncated_file(folder: Path, file: str, kept: float) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"pointcoc_version": None}, "was not written by pointcoc: it has no pointcoc_version"),
+        ({"kind": "cluster"}, r"config\.json does not say which kind of model .*: classifier, .*; got 'cluster'"),
         ({"rotary": 1, "pointcoc_version": "9.1"}, "does not know: rotary; pointcoc 9.1 wrote it: install that"),
         ({"dims": [8, -1]}, r"config\.json holds a value that is not allowed: dims must hold integers"),
         ({"mlp_ratios": "ab"}, r"config\.json holds a value that is not allowed"),
@@ -204,10 +206,19 @@ def test_weights_with_other_names(folder: Path) -> None:
         ContextClusterNet.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("name", ["somebody/nothing", "no such folder/at/all", "/nowhere"])
-def test_name_that_cannot_be_fetched(monkeypatch, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "somebody/nothing",
+            r"somebody/nothing is neither a folder nor could it be fetched from the hub \(.+\): check",
+        ),
+        ("no such folder/at/all", "no weights at no such folder/at/all: give a folder with"),
+        ("/nowhere", "no weights at /nowhere: give a folder with"),
+    ],
+)
+def test_name_that_cannot_be_fetched(monkeypatch, tmp_path: Path, name: str, message: str) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    message = rf"{name} is neither a folder nor could config\.json be fetched from the hub \(.+\): check the name and"
     with pytest.raises(FileNotFoundError, match=message):
         ContextClusterNet.from_pretrained(name, cache_dir=tmp_path)
 
@@ -219,7 +230,7 @@ def test_names_on_the_hub_are_fetched(monkeypatch, folder: Path) -> None:
         calls.append((repo_id, filename, options["revision"], options["token"]))
         return str(folder / filename)
 
-    monkeypatch.setattr(weights_folder, "hf_hub_download", fetch)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     loaded = ContextClusterNet.from_pretrained("somebody/net", revision="v1", token="secret", centers=1)
     assert loaded.config == SMALL.replace(centers=1)
     assert calls == [("somebody/net", file, "v1", "secret") for file in ("config.json", "model.safetensors")]
@@ -239,7 +250,7 @@ def test_push_to_hub_uploads_the_folder(monkeypatch) -> None:
             uploaded[repo_id] = ContextClusterNet.from_pretrained(folder_path)
             return "https://hub/commit"
 
-    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     net = small()
     assert net.push_to_hub("somebody/net", token="secret") == "https://hub/commit"
     assert torch.equal(uploaded["somebody/net"](images()), net(images()))
@@ -248,7 +259,6 @@ def test_push_to_hub_uploads_the_folder(monkeypatch) -> None:
 
 def test_the_mixin_leaves_the_network_as_it_is() -> None:
     net = small()
-    assert isinstance(net, PyTorchModelHubMixin)
     names = {name.split(".")[0] for name in net.state_dict()}
     assert names == {"reducers", "stages", "norm", "head"}
     assert not [name for name in vars(net) if "hub" in name]
@@ -317,12 +327,6 @@ def test_pretrained_checks_what_the_folder_holds(home: Path) -> None:
     nano().save_pretrained(home / "coc_nano")
     with pytest.raises(ValueError, match=r"dims=4 does not fit the parameters of the file"):
         ContextClusterNet.from_preset("coc_nano", pretrained=True, dims=4)
-
-
-def test_the_weights_folder_without_a_setting(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("POINTCOC_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert hub.pretrained_folder("coc_tiny") == tmp_path / ".cache" / "pointcoc" / "coc_tiny"
 
 
 def test_help_shows_the_arguments_of_the_network() -> None:

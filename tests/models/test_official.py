@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pointcoc import ContextClusterNet, NetworkConfig
 from pointcoc.models import preset
-from pointcoc.models.official_weights import adapt_in_channels, find_dialect, rename_official
+from pointcoc.models.weights.official_weights import adapt_in_channels, find_dialect, rename_official
 
 OFFICIAL = Path(__file__).parents[1] / "official"
 CLASSIFIERS = ("toy_regions", "toy_uneven_centers", "toy_no_regions")

@@ -292,10 +292,10 @@ def test_inputs_that_do_not_fit() -> None:
         ({"depths": ()}, r"depths must hold the blocks of each stage, such as \(2, 2, 2, 2\), got \(\)"),
         ({"neighbors": (24, 24)}, r"neighbors must be one value or 4 \(one a stage, like depths\), got \(24, 24\)"),
         ({"strides": 0}, r"strides must hold integers of at least 1, got \(0, 0, 0, 0\)"),
-        ({"embed_dim": 0}, r"embed_dim must hold integers of at least 1, got \(0,\)"),
+        ({"embed_dim": 0}, "embed_dim must be an integer of at least 1, got 0"),
         ({"hidden_dims": 512}, "hidden_dims must hold the channels of each layer before the classifier, got 512"),
         ({"hidden_dims": (512, 0)}, r"hidden_dims must hold integers of at least 1, got \(512, 0\)"),
-        ({"num_classes": -1}, "num_classes must be at least 0 and in_channels at least 1, got -1 and 3"),
+        ({"num_classes": -1}, "num_classes must be an integer of at least 0, got -1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )

@@ -8,14 +8,12 @@ from order_one import order_one
 from safetensors.torch import save_file
 
 from pointcoc import ContextClusterNet
-from pointcoc.models import copy_stages, open_network, with_stages_of
-from pointcoc.models.card import ImageTransform, WeightsInfo
+from pointcoc.models import ImageTransform, WeightsInfo, copy_stages, open_network, save_model, with_stages_of
 from pointcoc.models.presets import preset
-from pointcoc.train import save_weights
 
 SMALL = {
     "depths": (1, 2), "dims": (8, 12), "heads": 2, "head_dims": 4, "mlp_ratios": 2, "strides": 2,
-    "centers": 2, "center_neighbors": 4, "regions": 1,
+    "centers": 2, "regions": 1,
 }  # fmt: skip
 
 
@@ -24,7 +22,9 @@ def image_net(**fields) -> ContextClusterNet:
 
 
 def cloud_net(**fields) -> ContextClusterNet:
-    return ContextClusterNet(preset("coc_points", **{**SMALL, "neighbors": 4, "num_classes": 5, **fields}))
+    return ContextClusterNet(
+        preset("coc_points", **{**SMALL, "neighbors": 4, "center_neighbors": 4, "num_classes": 5, **fields})
+    )
 
 
 @pytest.mark.parametrize(("make_net", "make_source"), [(cloud_net, image_net), (image_net, cloud_net)])
@@ -96,7 +96,7 @@ def test_the_dtype_of_the_receiver_stays_and_the_source_is_told() -> None:
 def test_stages_that_differ_are_named_and_nothing_is_copied() -> None:
     net, source = cloud_net(), image_net(dims=(8, 16), assignment="soft")
     before = net.state_dict()["norm.weight"].clone()
-    sentence = r"dims is \(8, 16\) there and \(8, 12\) here; assignment is soft there and hard here"
+    sentence = r"assignment is soft there and hard here; dims is \(8, 16\) there and \(8, 12\) here"
     with pytest.raises(ValueError, match=sentence):
         copy_stages(net, source)
     assert torch.equal(net.norm.weight, before)
@@ -115,11 +115,11 @@ def test_a_configuration_takes_the_stages_of_another_one() -> None:
 def test_a_network_opens_from_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = image_net()
     net.weights_info = WeightsInfo(license="mit", transform=ImageTransform(input_size=(32, 32)))
-    save_weights(tmp_path / "run" / "best.safetensors", net, epoch=1)
+    save_model(tmp_path / "run" / "best", net)
     net.save_pretrained(tmp_path / "folder")
     ContextClusterNet.from_preset("coc_nano").save_pretrained(tmp_path / "home" / "coc_nano")
     monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
-    for source in ("run", "run/best.safetensors", "folder"):
+    for source in ("run", "run/best/model.safetensors", "folder"):
         opened = open_network(tmp_path / source, drop_path=0.2)
         assert opened.config == net.config.replace(drop_path=0.2)
         assert opened.weights_info == net.weights_info
@@ -129,7 +129,7 @@ def test_a_network_opens_from_what_was_written(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*nowhere: give a file such as best.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*nowhere: give a folder with model.safetensors"):
         open_network(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no weights at"):
         open_network(tmp_path)
@@ -137,11 +137,11 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"official.pth is no file that pointcoc wrote; .*pointcoc convert"):
         open_network(tmp_path / "official.pth")
     (tmp_path / "broken.safetensors").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"broken.safetensors is truncated or not a file of weights"):
+    with pytest.raises(ValueError, match=r"broken.safetensors is truncated or not a checkpoint"):
         open_network(tmp_path / "broken.safetensors")
     save_file({"x": torch.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"other.safetensors does not say which ContextClusterNet"):
+    with pytest.raises(ValueError, match=r"other.safetensors was not written by pointcoc"):
         open_network(tmp_path / "other.safetensors")
-    save_weights(tmp_path / "good.safetensors", image_net())
+    save_model(tmp_path / "good", image_net())
     with pytest.raises(ValueError, match="dims"):
-        open_network(tmp_path / "good.safetensors", dims=16)
+        open_network(tmp_path / "good", dims=16)

@@ -8,13 +8,13 @@ from order_one import order_one_network
 
 from pointcoc import ContextClusterNet
 from pointcoc.models import WeightsInfo, preset
-from pointcoc.models.weights_folder import build, override
+from pointcoc.models.weights.folder import build, override
 
 
 def test_tensors_are_copied_and_keep_their_dtypes() -> None:
     net = order_one_network("coc_nano")
     state = net.state_dict() | {"head.bias": net.head.bias.detach().half()}
-    built = build(ContextClusterNet, net.config, state, WeightsInfo(source="here"))
+    built = build(ContextClusterNet._empty(net.config), state, WeightsInfo(source="here"))
     assert built.weights_info.source == "here"
     assert not built.training
     for name, value in built.state_dict().items():
@@ -28,14 +28,14 @@ def test_making_a_network_draws_no_random_numbers() -> None:
     net = order_one_network("coc_nano")
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    build(ContextClusterNet, net.config, net.state_dict(), WeightsInfo())
+    build(ContextClusterNet._empty(net.config), net.state_dict(), WeightsInfo())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_tensors_of_another_configuration() -> None:
     net = order_one_network("coc_nano")
     with pytest.raises(ValueError, match=r"do not belong together; .*2 of another shape: head\.weight \(10, 192\)"):
-        build(ContextClusterNet, net.config.replace(num_classes=3), net.state_dict(), WeightsInfo())
+        build(ContextClusterNet._empty(net.config.replace(num_classes=3)), net.state_dict(), WeightsInfo())
 
 
 def test_neighbors_of_clouds_are_no_parameters_unless_they_are_joined() -> None:

@@ -13,8 +13,9 @@ from order_one import order_one_network
 from set_samples import clouds, pixels
 from torch import Tensor
 
-from pointcoc import ClusterOptions, ContextClusterNet, PointSet, image_to_points
+from pointcoc import ClusterOptions, ContextClusterNet, NetworkConfig, PointSet, image_to_points
 from pointcoc.geometry.regions import Regions, cell_regions, cloud_regions, grid_regions, lattice_regions
+from pointcoc.models.weights.policy import read_settings
 from pointcoc.nn import ClusterBlock
 from pointcoc.ops import OPERATORS, Case, ClusterWeights, cluster_layer, operators
 from pointcoc.ops.operators import choose, why_not
@@ -175,3 +176,14 @@ def test_the_page_lists_the_rows_in_their_order() -> None:
 def test_choosing_names_what_is_there() -> None:
     with pytest.raises(ValueError, match="unknown backend 'cuda'; choose from auto, center_side, triton, ragged, refe"):
         choose("cuda", case(REGIONS["tiles"]))
+
+
+def test_an_old_name_in_a_config_is_read() -> None:
+    with pytest.warns(DeprecationWarning, match="backend 'fused' is now called 'triton'"):
+        assert NetworkConfig(backend="fused").backend == "triton"
+    assert read_settings(NetworkConfig, {"backend": "fused"}, "a file").backend == "triton"
+
+
+def test_an_option_of_the_operation_is_a_setting_of_a_network() -> None:
+    assert {*DEFAULTS} <= {field.name for field in dataclasses.fields(NetworkConfig)}
+    assert NetworkConfig(iterations=2).options == ClusterOptions(iterations=2)

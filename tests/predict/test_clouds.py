@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pointcoc import ContextClusterNet
-from pointcoc.predict import Labeled, class_colors, label_cloud, read_points, write_ply
-from pointcoc.segmentation import PointSegmenter, point_segmentation
+from pointcoc.predict import Labeled, class_colors, read_points, write_ply
+from pointcoc.segmentation import PointSegmenter, label_cloud, point_segmentation
 
 NARROW = {"dims": (8, 12, 16), "heads": 2, "head_dims": 4, "num_classes": 0, "dense": True}
 POINTS = np.array([[0.0, 1, 2, 255, 0, 51], [3, 4, 5, 0, 255, 0], [6, 7, 8, 1, 2, 3]])
@@ -40,6 +40,7 @@ def test_points_of_text_and_arrays_with_and_without_colors(tmp_path: Path) -> No
     np.savetxt(tmp_path / "c.xyz", POINTS[:, :4])
     assert np.array_equal(read_points(tmp_path / "a.npy"), POINTS)
     assert np.array_equal(read_points(tmp_path / "b.txt"), POINTS)
+    assert np.array_equal(read_points(tmp_path / "b.txt", colors=False), POINTS[:, :3])
     assert np.array_equal(read_points(tmp_path / "c.xyz"), POINTS[:, :3])
 
 

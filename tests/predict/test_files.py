@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,13 +15,15 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch import Tensor, nn
 
+import pointcoc.predict
 from pointcoc import ContextClusterNet
 from pointcoc.cli import main
-from pointcoc.detection import MaskRCNNConfig, mask_rcnn
-from pointcoc.models import StageMaps
-from pointcoc.predict import Predictor, load_model, predict, read_points
+from pointcoc.detection import MaskRCNNConfig
+from pointcoc.models import WeightsInfo, save_model
+from pointcoc.models.weights import HubMixin, Kind
+from pointcoc.models.weights.kinds import KINDS
+from pointcoc.predict import Prediction, Predictor, predict, prediction, read_points
 from pointcoc.segmentation import point_segmentation, semantic_fpn
-from pointcoc.train import save_weights
 
 NARROW = {"dims": (8, 12, 16), "heads": 2, "head_dims": 4, "num_classes": 0, "dense": True}
 PARTS = {"categories": ("bag", "cap"), "parts": ((0, 1), (2, 3, 4))}
@@ -30,10 +35,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("predict")
     torch.manual_seed(0)
     net = ContextClusterNet.from_preset("coc_points_small", **NARROW)
-    save_weights(
-        root / "points" / "best.safetensors", point_segmentation(net, num_classes=5, num_categories=2), **PARTS
+    save_model(
+        root / "points" / "best", point_segmentation(net, num_classes=5, num_categories=2), WeightsInfo(notes=PARTS)
     )
-    save_weights(root / "pixels.safetensors", semantic_fpn("coc_tiny", num_classes=3, centers=5), first_class=1)
+    save_model(
+        root / "pixels", semantic_fpn("coc_tiny", num_classes=3, centers=5), WeightsInfo(notes={"first_class": 1})
+    )
     np.save(root / "cloud.npy", np.random.default_rng(0).normal(size=(40, 3)))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(root / "image.png")
@@ -51,7 +58,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 def test_classes_of_pixels(place: Path, capsys) -> None:
-    assert run(place, "pixels.safetensors", str(place / "image.png"), str(place / "gray.png"), "--window", "32") == 0
+    assert run(place, "pixels", str(place / "image.png"), str(place / "gray.png"), "--window", "32") == 0
     assert "wrote what semantic_fpn says about 2 inputs to" in capsys.readouterr().out
     for name in ("image", "gray"):
         mask = pixels_of(place / "out" / f"{name}.png")
@@ -85,8 +92,9 @@ class Found(nn.Module):
 
 @pytest.mark.parametrize(("threshold", "labels"), [(None, [1]), (0.3, [1, 2]), (1.0, [])])
 def test_objects(place: Path, tmp_path: Path, threshold: float | None, labels: list[int]) -> None:
-    predictor = Predictor(model=Found(), notes={"classes": {"1": "cat"}}, threshold=threshold)
-    predictor.write([place / "image.png", place / "gray.png"], tmp_path)
+    model = Found()
+    model.weights_info = WeightsInfo(class_names={1: "cat"})
+    prediction(model, threshold=threshold).write([place / "image.png", place / "gray.png"], tmp_path)
     coco = COCO(str(tmp_path / "objects.json"))
     assert [coco.imgs[number]["file_name"] for number in (1, 2)] == [str(place / "image.png"), str(place / "gray.png")]
     assert sorted(one["category_id"] for one in coco.imgToAnns[1]) == labels
@@ -95,40 +103,28 @@ def test_objects(place: Path, tmp_path: Path, threshold: float | None, labels: l
     assert np.array_equal(before, drawn) == (not labels)
 
 
-def test_a_detector_comes_back_from_its_file(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = mask_rcnn("coc_tiny", num_classes=3, min_size=32, max_size=40, centers=5).eval()
-    save_weights(tmp_path / "best.safetensors", model, classes={1: "cat"})
-    again, notes = load_model(tmp_path)
-    assert notes["classes"] == {"1": "cat"}
-    assert again.config == model.config
-    assert again.transform.min_size == (32,)
-    assert again.backbone.backbone.net.config == model.backbone.backbone.net.config
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
-
-
-def test_a_backbone_as_it_is_cannot_come_back(tmp_path: Path) -> None:
-    net = ContextClusterNet.from_preset("coc_tiny", dense=True, num_classes=0)
-    save_weights(tmp_path / "a.safetensors", semantic_fpn(StageMaps(net), num_classes=2))
-    with pytest.raises(ValueError, match="got weights without settings"):
-        load_model(tmp_path / "a.safetensors")
+def test_the_old_way_to_ask_a_model_warns(place: Path, tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"Predictor goes .* use pointcoc\.predict\.prediction"):
+        old = Predictor(model=Found(), notes={"classes": {"1": "cat"}}, threshold=0.3)
+    old.write([place / "image.png"], tmp_path)
+    assert COCO(str(tmp_path / "objects.json")).cats[1]["name"] == "cat"
 
 
 def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> None:
-    save_weights(place / "net.safetensors", ContextClusterNet.from_preset("coc_nano", depths=1))
+    ContextClusterNet.from_preset("coc_nano", depths=1).save_pretrained(place / "net")
     (place / "text.png").write_text("hello")
     (place / "broken.safetensors").write_text("hello")
     image, cloud = str(place / "image.png"), str(place / "cloud.npy")
     for weights, words, sentence in (
-        ("none.safetensors", (image,), "weights must be a file, or a folder with best.safetensors"),
-        ("out", (image,), "but nothing lies at"),
+        ("none.safetensors", (image,), "no weights at"),
+        ("out", (image,), "no weights at"),
         ("broken.safetensors", (image,), "is truncated or not a checkpoint"),
-        ("net.safetensors", (image,), "got those of a network for classification"),
-        ("pixels.safetensors", ("no.png",), "no.png is not a file"),
-        ("pixels.safetensors", (image, image), "image is there twice"),
-        ("pixels.safetensors", (str(place / "text.png"),), "is not an image that can be read"),
-        ("pixels.safetensors", (image, "--threshold", "0.3"), "threshold is an option of mask_rcnn, but the weights"),
-        ("pixels.safetensors", (image, "--window", "0"), "window must be at least 1, got 0"),
+        ("net", (image,), "predict needs a model of detection or segmentation, got weights of the kind classifier"),
+        ("pixels", ("no.png",), "no.png is not a file"),
+        ("pixels", (image, image), "image is there twice"),
+        ("pixels", (str(place / "text.png"),), "is not an image that can be read"),
+        ("pixels", (image, "--threshold", "0.3"), "threshold is no option of semantic_fpn, which has window"),
+        ("pixels", (image, "--window", "0"), "window must be an integer of at least 1, got 0"),
         ("points", (cloud,), "category must be the kind of the objects, got None; choose from bag, cap"),
         ("points", (cloud, "--category", "cup"), "got 'cup'; choose from bag, cap"),
         ("points", (image, "--category", "cap"), "image.png is no cloud by its name"),
@@ -140,24 +136,52 @@ def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> 
         assert sentence in shown
         assert shown.count("\n") == 1
     with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\], got 2"):
-        Predictor(model=Found(), notes={}, threshold=2)
+        prediction(Found(), threshold=2)
     with pytest.raises(ValueError, match="files must hold at least one image or cloud"):
         predict(place / "points", [], tmp_path)
 
 
-def test_settings_that_are_not_known_are_refused(place: Path, tmp_path: Path) -> None:
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    with safe_open(place / "pixels.safetensors", framework="pt") as file:
-        notes = file.metadata()
-    config = json.loads(notes["config"]) | {"depth": 3}
-    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"config": json.dumps(config)})
-    with pytest.raises(ValueError, match=r"settings of semantic_fpn that this version does not know: .*'depth'"):
-        load_model(tmp_path / "a.safetensors")
+@dataclass(frozen=True, kw_only=True)
+class SumConfig:
+    kind: ClassVar[str] = "sum"
+    scale: float = 1.0
 
 
-def test_the_folder_of_a_run_of_fit_is_read(tmp_path: Path) -> None:
-    model = semantic_fpn("resnet18", num_classes=2)
-    save_weights(tmp_path / "best.safetensors", model, first_class=3, epoch=1, val=None)
-    assert load_model(tmp_path)[1]["first_class"] == 3
+class Sum(HubMixin):
+    config_class = SumConfig
+
+    def __init__(self, config: SumConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.full((1,), config.scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumPrediction(Prediction):
+    category: str = "all"
+
+    def write(self, files: list[Path], out: Path) -> None:
+        for file in files:
+            value = float(self.model.weight.detach() * self.read_image(file).sum())
+            (out / f"{file.stem}.txt").write_text(f"{self.category} {value:.3f}")
+
+
+def test_a_new_kind_needs_one_row(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module with a `KIND` and a row of the table: it is saved, loaded, and predicts."""
+    module = ModuleType("new_kind")
+    module.KIND = Kind(model=Sum, predict=SumPrediction)
+    monkeypatch.setitem(sys.modules, "new_kind", module)
+    monkeypatch.setitem(KINDS, "sum", "new_kind")
+    Sum(SumConfig(scale=2.0)).save_pretrained(tmp_path / "net")
+    assert pointcoc.load(tmp_path / "net").config == SumConfig(scale=2.0)
+    predict(tmp_path / "net", [place / "image.png"], tmp_path / "out", category="red")
+    expected = 2 * pixels_of(place / "image.png").astype(np.float64).sum() / 255
+    kind, value = (tmp_path / "out" / "image.txt").read_text().split()
+    assert kind == "red"
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_moved_out_of_predict_is_still_found_there() -> None:
+    for name, home in (("coco_dataset", "detection"), ("label_cloud", "segmentation")):
+        with pytest.warns(DeprecationWarning, match=rf"predict\.{name} goes .*: use pointcoc\.{home}\.{name}"):
+            getattr(pointcoc.predict, name)

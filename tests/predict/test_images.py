@@ -13,8 +13,10 @@ from pycocotools.coco import COCO
 from torch import Tensor
 
 from pointcoc.data import MaskFolder
-from pointcoc.predict import class_colors, coco_dataset, draw_classes, draw_objects
-from pointcoc.predict.images import find_classes, read_pixels, write_mask
+from pointcoc.detection import coco_dataset
+from pointcoc.predict import class_colors, draw_classes, draw_objects
+from pointcoc.predict.images import read_pixels, write_mask
+from pointcoc.segmentation.prediction import find_classes
 
 GRAY = torch.full((3, 40, 60), 100 / 255)
 

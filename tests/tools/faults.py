@@ -26,9 +26,10 @@ from torch_geometric.data import Data
 
 from pointcoc import ContextClusterNet
 from pointcoc.data import collate_sets
+from pointcoc.models.weights.loading import weights_in
 from pointcoc.train import Settings, checkpoint, fit
 
-NAMES = ("best.safetensors", "epoch-0004/model.safetensors", "epoch-0004/ema.safetensors")
+NAMES = ("best/model.safetensors", "epoch-0004/model.safetensors", "epoch-0004/ema.safetensors")
 
 
 class Clouds(Dataset):
@@ -90,15 +91,17 @@ def read_checkpoints(out: Path) -> list[str]:
     for path in found:
         checkpoint.read_state(path)
         for part in (checkpoint.WEIGHTS, checkpoint.AVERAGE):
-            checkpoint.read_weights(path / part)
-    if (out / checkpoint.BEST).exists():
-        checkpoint.read_weights(out / checkpoint.BEST)
+            checkpoint.read_tensors(path / part)
+    best = weights_in(out)
+    if best is not None:
+        checkpoint.read_tensors(best)
+        assert checkpoint.read_notes(best)["epoch"] <= 4
     return [path.name for path in found]
 
 
 def digests(out: Path) -> list[str]:
-    """Hashes of the bits of all tensors of a file; its header holds notes in any order."""
-    return [digest(checkpoint.read_weights(out / name)[0]) for name in NAMES]
+    """Hashes of the bits of all tensors of a file."""
+    return [digest(checkpoint.read_tensors(out / name)) for name in NAMES]
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:

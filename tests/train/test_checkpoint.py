@@ -1,11 +1,14 @@
 """Checkpoints are whole or absent, and one that does not fit is told apart by a sentence."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from pointcoc.train import checkpoint, load_weights, save_weights
+from pointcoc.models import save_model
+from pointcoc.train import checkpoint, load_weights
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -15,44 +18,67 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 def test_weights_and_notes_come_back(tiny, tmp_path: Path) -> None:
     saved, loaded = tiny(), tiny(drop_path=0.5)
     torch.nn.init.normal_(saved.first.weight)
-    save_weights(tmp_path / "a" / "best.safetensors", saved, epoch=3, val={"accuracy": 0.5})
-    notes = load_weights(loaded, tmp_path / "a" / "best.safetensors")
+    checkpoint.save_best(tmp_path, saved, {"epoch": 3, "val": {"accuracy": 0.5}, "classes": ["a", "b"]})
+    notes = load_weights(loaded, tmp_path)
     assert same_weights(saved, loaded)
     assert (notes["epoch"], notes["val"], notes["config"]["width"]) == (3, {"accuracy": 0.5}, 8)
-    assert [file.name for file in (tmp_path / "a").iterdir()] == ["best.safetensors"]
+    assert notes["classes"] == {"0": "a", "1": "b"}
+    assert [file.name for file in tmp_path.iterdir()] == ["best"]
+    assert {file.name for file in (tmp_path / "best").iterdir()} == {"model.safetensors", "config.json"}
 
 
-def test_the_same_weights_and_notes_are_the_same_bytes(tiny, tmp_path: Path) -> None:
-    notes = {"ä": 'a "word"', "epoch": 3, "val": {"accuracy": 0.5}, "classes": {"1": "a\nb"}}
-    for number in range(16):  # safetensors puts five notes in one of 120 orders
-        save_weights(tmp_path / f"{number}.safetensors", tiny(), **notes)
-    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
-    assert load_weights(tiny(), tmp_path / "0.safetensors").items() >= notes.items()
+def test_the_best_model_takes_the_place_of_the_one_before(tiny, tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").touch()  # what earlier versions left
+    for epoch in (1, 2):
+        checkpoint.save_best(tmp_path, tiny(), {"epoch": epoch})
+    assert [file.name for file in tmp_path.iterdir()] == ["best"]
+    assert load_weights(tiny(), tmp_path)["epoch"] == 2
+
+
+@pytest.mark.parametrize("renames", range(4))  # two files, the folder before, and the new one
+def test_a_kill_while_the_best_model_is_replaced_leaves_one(tiny, tmp_path: Path, monkeypatch, renames: int) -> None:
+    checkpoint.save_best(tmp_path, tiny(), {"epoch": 1})
+    code = [
+        "import os, sys, pathlib, torch",
+        "from pointcoc.train import checkpoint",
+        "left, move = [int(sys.argv[2])], os.replace",
+        "def kill(*paths):",
+        "    left[0] -= 1",
+        "    if left[0] < 0: os._exit(9)",
+        "    move(*paths)",
+        "os.replace = kill",
+        "checkpoint.save_best(pathlib.Path(sys.argv[1]), torch.nn.Linear(2, 2), {'epoch': 2})",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(code), str(tmp_path), str(renames)], check=False)
+    assert done.returncode == 9
+    assert load_weights(tiny(), tmp_path)["epoch"] == 1
+    checkpoint.save_best(tmp_path, tiny(), {"epoch": 3})
+    assert [file.name for file in tmp_path.iterdir()] == ["best"]
 
 
 def test_weights_of_another_config_are_refused_whole(tiny, tmp_path: Path) -> None:
-    save_weights(tmp_path / "best.safetensors", tiny(num_classes=5, width=4))
+    save_model(tmp_path, tiny(num_classes=5, width=4))
     model = tiny()
     with pytest.raises(ValueError, match=r"another preset or config: num_classes is 5, expected 3; width is 4, exp"):
-        load_weights(model, tmp_path / "best.safetensors")
+        load_weights(model, tmp_path)
     assert same_weights(model, tiny())
 
 
 def test_weights_of_another_model_are_refused_by_name_and_shape(tmp_path: Path) -> None:
-    save_weights(tmp_path / "best.safetensors", torch.nn.Linear(2, 3))
-    with pytest.raises(ValueError, match=r"another model: weight is \(3, 2\), expected \(4, 2\)"):
-        load_weights(torch.nn.Linear(2, 4), tmp_path / "best.safetensors")
-    with pytest.raises(ValueError, match=r"another model: bias is \(3,\), expected absent"):
-        load_weights(torch.nn.Linear(2, 3, bias=False), tmp_path / "best.safetensors")
+    save_model(tmp_path, torch.nn.Linear(2, 3))
+    with pytest.raises(ValueError, match=r"another model; 2 of another shape: weight \(3, 2\) instead of \(4, 2\)"):
+        load_weights(torch.nn.Linear(2, 4), tmp_path)
+    with pytest.raises(ValueError, match=r"another model; 1 left over: bias"):
+        load_weights(torch.nn.Linear(2, 3, bias=False), tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
 def test_truncated_weights_are_named(tiny, tmp_path: Path, size: int) -> None:
-    path = tmp_path / "best.safetensors"
-    save_weights(path, tiny())
+    save_model(tmp_path, tiny())
+    path = tmp_path / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:size])
-    with pytest.raises(ValueError, match=rf"best\.safetensors is truncated .* found {len(whole[:size]):,} bytes"):
+    with pytest.raises(ValueError, match=rf"model\.safetensors is truncated .* found {len(whole[:size]):,} bytes"):
         load_weights(tiny(), path)
 
 
@@ -66,7 +92,7 @@ def test_a_truncated_state_is_named(tiny, tmp_path: Path, size: int) -> None:
 
 
 def test_a_missing_checkpoint_is_named(tiny, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*none\.safetensors: expected a file"):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.safetensors: give a folder"):
         load_weights(tiny(), tmp_path / "none.safetensors")
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*state\.pt"):
         checkpoint.read_state(tmp_path)
@@ -79,11 +105,13 @@ def test_only_the_newest_checkpoint_is_kept(tiny, tmp_path: Path) -> None:
     last = checkpoint.last_checkpoint(tmp_path)
     assert last == tmp_path / "epoch-0010"
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0010"]
-    assert {path.name for path in last.iterdir()} == {"model.safetensors", "ema.safetensors", "state.pt"}
+    assert {path.name for path in last.iterdir()} == {"model.safetensors", "config.json", "ema.safetensors", "state.pt"}
     assert checkpoint.read_state(last) == {"epoch": 10}
 
 
-@pytest.mark.parametrize("broken", ["checkpoint.save_file", "checkpoint.torch.save", "whole_files.os.replace"])
+@pytest.mark.parametrize(
+    "broken", ["models.weights.folder.save_file", "train.checkpoint.torch.save", "files.os.replace"]
+)
 def test_a_failure_while_writing_leaves_the_previous_whole(tiny, tmp_path: Path, monkeypatch, broken: str) -> None:
     first = tiny()
     torch.nn.init.normal_(first.first.weight)
@@ -96,7 +124,7 @@ def test_a_failure_while_writing_leaves_the_previous_whole(tiny, tmp_path: Path,
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"pointcoc.train.{broken}", disk_full)
+        patch.setattr(f"pointcoc.{broken}", disk_full)
         with pytest.raises(OSError, match="No space left"):
             checkpoint.save_checkpoint(tmp_path, "epoch-0002", tiny(), None, {"epoch": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]

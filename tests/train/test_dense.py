@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pointcoc.detection import mask_rcnn
-from pointcoc.models import ContextClusterNet
+from pointcoc.models import ContextClusterNet, save_model
 from pointcoc.segmentation import point_segmentation, semantic_fpn
-from pointcoc.train import save_weights
 from pointcoc.train.dense import DenseSettings, start_from
 
 
@@ -34,14 +33,14 @@ def test_what_contradicts_itself_is_refused(fields: dict, sentence: str) -> None
 
 def test_a_run_starts_from_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved, model = nn.Linear(2, 3), nn.Linear(2, 3)
-    save_weights(tmp_path / "best.safetensors", saved)
+    save_model(tmp_path, saved)
     assert start_from(model, DenseSettings()) is model
     assert not torch.equal(model.weight, saved.weight)
-    for place in (tmp_path, tmp_path / "best.safetensors"):
+    for place in (tmp_path, tmp_path / "model.safetensors"):
         start_from(model, DenseSettings(weights=str(place)))
         assert torch.equal(model.weight, saved.weight)
     assert "9 parameters" in capsys.readouterr().out
-    with pytest.raises(FileNotFoundError, match=r"weights must be a file, or a folder with best.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none: give a folder"):
         start_from(model, DenseSettings(weights=str(tmp_path / "none")))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset
 
 from pointcoc.train import Stopped, checkpoint, fit
@@ -165,11 +166,11 @@ def test_a_stream_continues_with_the_same_readers(tiny, train_loader, settings) 
         fit(tiny(), loader(short=True), None, settings(overwrite=True))
 
 
-def test_a_folder_with_a_best_file_alone_is_that_of_a_run(tiny, train_loader, val_loader, settings) -> None:
+def test_a_folder_with_the_best_model_alone_is_that_of_a_run(tiny, train_loader, val_loader, settings) -> None:
     run = settings(epochs=3, save_epochs=3)
     fit(tiny(), train_loader, val_loader, run)
     shutil.rmtree(run.out / "epoch-0003")
-    with pytest.raises(ValueError, match=r"out must not hold a run, got .* with best.safetensors: add --resume auto"):
+    with pytest.raises(ValueError, match=r"out must not hold a run, got .* with best: add --resume auto"):
         fit(tiny(), train_loader, val_loader, run)
 
 
@@ -232,10 +233,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
     expected = tiny()
     fit(expected, train_loader, val_loader, settings(out=tmp_path / "whole"))
     calls = iter(range(100))
-    target = (
-        "pointcoc.train.checkpoint.save_file" if writer == "safetensors" else "pointcoc.train.checkpoint.torch.save"
-    )
-    write = checkpoint.save_file if writer == "safetensors" else torch.save
+    is_weights = writer == "safetensors"
+    target = "pointcoc.models.weights.folder.save_file" if is_weights else "pointcoc.train.checkpoint.torch.save"
+    write = save_file if is_weights else torch.save
 
     def full(value: object, path: Path, **options: object) -> None:
         if "epoch-0002" in str(path) and next(calls) == 0:

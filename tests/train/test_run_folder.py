@@ -31,7 +31,7 @@ def test_a_run_is_continued_or_removed_only_on_request(settings, tiny) -> None:
 def test_clearing_removes_the_run_and_nothing_else(settings, tiny) -> None:
     out = settings().out
     save_checkpoint(out, "epoch-0002", tiny(), None, {})
-    for name in ("best.safetensors", "metrics.jsonl", "notes.txt"):
+    for name in ("best.safetensors", "best", "best.replaced", "metrics.jsonl", "notes.txt"):
         (out / name).touch()
     (out / "trackers" / "pointcoc").mkdir(parents=True)
     clear_run(out)

@@ -1,25 +1,26 @@
 """Reading checkpoints as plain tensors, and saying in what they differ from the state a network expects."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from pointcoc.files import first_line
 
 # Of a file that holds both, the moving average is taken, as timm does.
 WRAPPERS = ("state_dict_ema", "state_dict", "model", "net")
 PREFIXES = ("module.", "backbone.")
 MOST_SHOWN = 6
+Renames = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]  # pattern and replacement
 # Training scripts of timm's kind, the authors' too, store their options; reading those runs no code.
 HARMLESS: list[Any] = [argparse.Namespace]
 UNREADABLE = (  # what the readers raise on truncated files
@@ -95,16 +96,33 @@ def has_shape(value: Tensor, shape: tuple[int, ...]) -> bool:
     return tuple(value.shape[: len(shape)]) == shape and all(size == 1 for size in extra)
 
 
-def fit_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor without the trailing ones of a 1x1 convolution; raises ValueError if its shape is another."""
-    if not has_shape(value, shape):
-        raise ValueError(f"checkpoint tensor {name} must have shape {shape}, got {tuple(value.shape)}")
-    return value.reshape(shape)
+def fit_state(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], sentence: str) -> dict[str, Tensor]:
+    """Return tensors in the shapes that a network expects.
+
+    Args:
+        state: tensors under our names; 1x1 convolutions may have trailing ones.
+        expected: names and shapes of the network.
+        sentence: how the error begins, such as "checkpoint does not fit the config".
+
+    Raises:
+        ValueError: if names or shapes do not fit; the message lists what is missing, left over or of another shape.
+    """
+    wrong = differences(state, expected)
+    if wrong:
+        raise ValueError(f"{sentence}; {wrong}")
+    return {name: state[name].reshape(shape) for name, shape in expected.items()}
 
 
-def first_line(error: Exception) -> str:
-    """First line of what an error says, its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the state of a network."""
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def rename(name: str, renames: Renames) -> str:
+    """Return the name after all replacements, one after the other."""
+    for pattern, new in renames:
+        name = re.sub(pattern, new, name)
+    return name
 
 
 def _needs_trust(path: Path, error: Exception) -> str:

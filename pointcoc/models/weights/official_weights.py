@@ -1,27 +1,25 @@
 """Reading the authors' checkpoints: names, shapes and the order of the input channels."""
 
-from __future__ import annotations
-
-import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pointcoc.models.checkpoint_file import (
-    MOST_SHOWN,
-    differences,
-    fit_shape,
-    has_shape,
-    load_checkpoint,
-    unwrap,
-)
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.presets import preset as find_preset
+from pointcoc.models.weights.checkpoint_file import (
+    MOST_SHOWN,
+    differences,
+    fit_state,
+    has_shape,
+    load_checkpoint,
+    rename,
+    unwrap,
+)
 
 DOWNLOADS = "https://github.com/ma-xu/Context-Cluster"
 DIALECTS = (  # what names of a state dict look like; the first that fits
@@ -29,15 +27,7 @@ DIALECTS = (  # what names of a state dict look like; the first that fits
     ("2024", r"^(patch_embed\.proj\.|network\.\d+\.)"),
     ("pointcoc", r"^(reducers|stages)\.\d+\."),
 )
-RENAMES = (
-    (r"^patch_embed\.proj\.", "reducers.0."),
-    (r"\.layer_scale_([12])$", r".scale\1"),
-    (r"\.token_mixer\.sim_(alpha|beta)$", r".cluster.\1"),
-    (r"\.token_mixer\.fc1\.", ".cluster.f."),
-    (r"\.token_mixer\.fc_v\.", ".cluster.v."),
-    (r"\.token_mixer\.fc2\.", ".cluster.proj."),
-    (r"\.token_mixer\.", ".cluster."),
-)
+Shapes = Callable[[NetworkConfig], Mapping[str, tuple[int, ...]]]  # names and shapes of the state of a network
 
 
 def read_official(
@@ -45,6 +35,7 @@ def read_official(
     preset: str | None,
     config: NetworkConfig | None,
     normalizer: str,
+    shapes_of: Shapes,
 ) -> tuple[NetworkConfig, dict[str, Tensor]]:
     """Return the configuration and our state dict for an official checkpoint; see `ContextClusterNet.from_official`."""
     if preset is not None and config is not None:
@@ -53,10 +44,11 @@ def read_official(
     check_dialect(official, normalizer if config is None else config.normalizer)
     state = rename_official(official)
     if config is None:
-        config = _find_config(state, preset, normalizer)
-    expected = expected_shapes(config)
-    _check_names(state, expected, preset)
-    return config, {name: fit_shape(name, state[name], shape) for name, shape in expected.items()}
+        preset = preset or _fitting_preset(state, shapes_of)
+        config = find_preset(preset, normalizer=normalizer, **_known_fields(state))
+    expected = shapes_of(config)
+    best = _closest_preset(state, shapes_of) if differences(state, expected) else preset
+    return config, fit_state(state, expected, f"checkpoint does not fit {preset or 'the config'} (best fit: {best})")
 
 
 def find_dialect(state: Mapping[str, Any]) -> str | None:
@@ -77,7 +69,7 @@ def find_dialect(state: Mapping[str, Any]) -> str | None:
 
 def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give official tensors our names, and the first reducer our order of input channels."""
-    renamed = {_rename(name): value for name, value in state.items()}
+    renamed = {rename(name, RENAMES): value for name, value in state.items()}
     first = renamed.get("reducers.0.weight")
     if first is not None and first.ndim == 4 and first.shape[1] > 2:
         # The authors append (row, column); we append (x, y).
@@ -122,26 +114,6 @@ def adapt_in_channels(weight: Tensor, in_channels: int, coordinate_dim: int = 2)
     return torch.cat([colors, coordinates], dim=1).to(weight.dtype)
 
 
-@functools.lru_cache(maxsize=64)
-def expected_shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
-    """Return the names and shapes of the state of a network without making its tensors."""
-    from pointcoc.models.network import ContextClusterNet
-
-    with torch.device("meta"):
-        net = ContextClusterNet(config)
-    return {name: tuple(value.shape) for name, value in net.state_dict().items()}
-
-
-def best_preset(state: Mapping[str, Tensor], **overrides: Any) -> str:
-    """Return the preset with the most names and sizes in common with a state dict in our names.
-
-    Args:
-        state: tensors under our names.
-        **overrides: fields of `NetworkConfig` that are known, such as num_classes.
-    """
-    return max(PRESETS, key=lambda name: _agreement(state, expected_shapes(find_preset(name, **overrides))))
-
-
 def check_dialect(state: Mapping[str, Tensor], normalizer: str) -> None:
     """Raise ValueError if names are not official ones, or those of 2023 without normalizer "count"."""
     dialect = find_dialect(state)
@@ -168,35 +140,23 @@ def check_dialect(state: Mapping[str, Tensor], normalizer: str) -> None:
         )
 
 
-def _rename(name: str) -> str:
-    stage = re.match(r"^network\.(\d+)\.", name)
-    if stage:
-        number = int(stage[1])  # 0, 2, 4, 6 are stages; 1, 3, 5 the reducers between them
-        rest = name[stage.end() :]
-        name = f"stages.{number // 2}.{rest}" if number % 2 == 0 else f"reducers.{number // 2 + 1}.{rest[5:]}"
-    norm = re.match(r"^norm([0246])\.", name)
-    if norm:
-        return f"stage_norms.{int(norm[1]) // 2}.{name[norm.end() :]}"
-    for pattern, new in RENAMES:
-        name = re.sub(pattern, new, name)
-    return name
-
-
-def _find_config(state: Mapping[str, Tensor], preset: str | None, normalizer: str) -> NetworkConfig:
-    known = _known_fields(state)
-    if preset is not None:
-        return find_preset(preset, normalizer=normalizer, **known)
-    shapes = {name: expected_shapes(find_preset(name, **known)) for name in PRESETS}
-    fitting = [name for name, expected in shapes.items() if not differences(state, expected)]
+def _fitting_preset(state: Mapping[str, Tensor], shapes_of: Shapes) -> str:
+    found = {name: differences(state, _shapes(name, state, shapes_of)) for name in PRESETS}
+    fitting = [name for name, wrong in found.items() if not wrong]
     if len(fitting) != 1:
-        closest = best_preset(state, **known)
-        found = (
-            f"fits {', '.join(fitting)} alike"
-            if fitting
-            else f"fits no preset; closest is {closest} ({differences(state, shapes[closest])})"
-        )
-        raise ValueError(f"the checkpoint {found}: give preset= or config= (--preset on the command line)")
-    return find_preset(fitting[0], normalizer=normalizer, **known)
+        closest = _closest_preset(state, shapes_of)
+        which = f"{', '.join(fitting)} alike" if fitting else f"no preset; closest is {closest} ({found[closest]})"
+        raise ValueError(f"the checkpoint fits {which}: give preset= or config= (--preset on the command line)")
+    return fitting[0]
+
+
+def _closest_preset(state: Mapping[str, Tensor], shapes_of: Shapes) -> str:
+    """Return the preset with the most names and sizes in common with a state dict in our names."""
+    return max(PRESETS, key=lambda name: _agreement(state, _shapes(name, state, shapes_of)))
+
+
+def _shapes(preset: str, state: Mapping[str, Tensor], shapes_of: Shapes) -> Mapping[str, tuple[int, ...]]:
+    return shapes_of(find_preset(preset, **_known_fields(state)))
 
 
 def _known_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -212,8 +172,20 @@ def _agreement(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ..
     return same / len(state.keys() | expected.keys())
 
 
-def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], preset: str | None) -> None:
-    wrong = differences(state, expected)
-    if wrong:
-        best = best_preset(state, **_known_fields(state))
-        raise ValueError(f"checkpoint does not fit {preset or 'the config'} (best fit: {best}); {wrong}")
+def _half(name: str) -> Callable[[re.Match[str]], str]:
+    """Replace an official number: 0, 2, 4, 6 are stages; 1, 3, 5 the reducers between them."""
+    return lambda match: f"{name}.{(int(match[1]) + 1) // 2}."
+
+
+RENAMES = (  # the authors' names to ours
+    (r"^network\.(\d*[02468])\.", _half("stages")),
+    (r"^network\.(\d+)\.proj\.", _half("reducers")),
+    (r"^norm(\d*[02468])\.", _half("stage_norms")),
+    (r"^patch_embed\.proj\.", "reducers.0."),
+    (r"\.layer_scale_([12])$", r".scale\1"),
+    (r"\.token_mixer\.sim_(alpha|beta)$", r".cluster.\1"),
+    (r"\.token_mixer\.fc1\.", ".cluster.f."),
+    (r"\.token_mixer\.fc_v\.", ".cluster.v."),
+    (r"\.token_mixer\.fc2\.", ".cluster.proj."),
+    (r"\.token_mixer\.", ".cluster."),
+)

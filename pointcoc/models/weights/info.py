@@ -1,0 +1,91 @@
+"""What nothing in weights tells: license, source, how inputs are prepared, names of classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.presets import PRESETS
+from pointcoc.models.weights.official_weights import DOWNLOADS
+from pointcoc.models.weights.policy import fields_changing
+
+OFFICIAL_PRESETS = (
+    "coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small", "coc_medium", "coc_base_dim64", "coc_base_dim96",
+)  # fmt: skip
+# A network with other values in these fields is still the preset.
+VARIABLE = (*fields_changing("head", "input", "training", "start", "nothing"), "normalizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTransform:
+    """How images become the input of a network; the defaults are those of the official networks.
+
+    Args:
+        mean: mean of each channel, subtracted from values in [0, 1].
+        std: deviation of each channel, divided by.
+        interpolation: of the resize before the crop.
+        crop_pct: side of the center crop over that of the resized image.
+        input_size: height and width of the crop.
+    """
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.9
+    input_size: tuple[int, int] = (224, 224)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsInfo:
+    """What nothing in the weights tells; None where it is not stated.
+
+    Args:
+        license: under which the weights are given, as an SPDX name or that of the hub, such as "apache-2.0".
+        source: where the weights come from, in words.
+        transform: how images became the input in training; None stands for the ImageNet transform where the network
+            is an official preset for images of three channels, and for not stated elsewhere.
+        class_names: name of each class by its number; a sequence counts from 0.
+        notes: whatever else belongs to the weights and JSON holds, such as epoch and scores of the training, or
+            categories and parts of objects.
+    """
+
+    license: str | None = None
+    source: str | None = None
+    transform: ImageTransform | None = None
+    class_names: Mapping[int, str] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.class_names is not None:
+            names = self.class_names
+            pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
+            object.__setattr__(self, "class_names", {int(number): str(name) for number, name in pairs})
+
+
+STARTED = "started from, and changed since: "
+OFFICIAL_WEIGHTS = WeightsInfo(
+    license="apache-2.0", source=f"the authors' code and checkpoints, {DOWNLOADS}", transform=ImageTransform()
+)
+
+
+def changed(info: WeightsInfo) -> WeightsInfo:
+    """Return what is known of weights after a part of them was replaced: they only started from their source."""
+    source = info.source
+    if source is not None and not source.startswith(STARTED):
+        source = STARTED + source
+    return replace(info, source=source, class_names=None, notes={})
+
+
+def preset_name(config: Any) -> str | None:
+    """Return the preset a configuration belongs to, else None; its classes, channels and the like may differ."""
+    for name, one in PRESETS.items() if isinstance(config, NetworkConfig) else ():
+        if one.replace(**{field: getattr(config, field) for field in VARIABLE}) == config:
+            return name
+    return None
+
+
+def find_transform(config: Any, info: WeightsInfo) -> ImageTransform | None:
+    """Return the transform that is stated, or that of the official presets, None if neither is."""
+    if info.transform is not None or preset_name(config) not in OFFICIAL_PRESETS or config.in_channels != 3:
+        return info.transform
+    return ImageTransform()
