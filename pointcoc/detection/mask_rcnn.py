@@ -205,14 +205,11 @@ def _check_rois(box_batch_size_per_image: int) -> None:
 
 
 def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: int, is_training: bool) -> None:
-    if targets is None:
-        if is_training:
-            raise ValueError("targets must be given in training, got None; call eval() for detections")
-        return
-    if len(targets) != num_images:
+    if targets is None and is_training:
+        raise ValueError("targets must be given in training, got None; call eval() for detections")
+    if targets is not None and len(targets) != num_images:
         raise ValueError(f"targets must hold one entry per image ({num_images}), got {len(targets)}")
-    for row, target in enumerate(targets):
-        boxes = target["boxes"]
+    for row, boxes in enumerate(target["boxes"] for target in targets or ()):
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must have shape (n, 4), got {tuple(boxes.shape)} for image {row}")
         flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
