@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from test_examples import example
+from recipes import example
 
 from pointcoc.cli import main
 from pointcoc.predict import read_points
