@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_range
 from pointcoc.geometry import NetworkPlan
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
@@ -87,9 +88,9 @@ class PointSegmenter(HubMixin):
 
     @classmethod
     def _empty(cls, config: PointSegmenterConfig) -> Self:
-        settings = {name: getattr(config, name) for name in ("num_classes", "num_categories", "dropout")}
         with torch.device("meta"):
-            return cls(ContextClusterNet(NetworkConfig(**config.network)), **settings)
+            net = ContextClusterNet(NetworkConfig(**config.network))
+            return cls(net, config.num_classes, config.num_categories, config.dropout)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
@@ -190,8 +191,7 @@ def _check(config: NetworkConfig, num_classes: int, num_categories: int | None, 
         )
     if not config.dense:
         raise ValueError("classes of points read every stage: make the network with dense=True, got dense=False")
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    check_range("num_classes", num_classes, 2)
     if num_categories is not None and num_categories < 1:
         raise ValueError(f"num_categories must be at least 1 or None, got {num_categories}")
     if not 0 <= dropout < 1:

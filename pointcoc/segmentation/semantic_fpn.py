@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork
 
+from pointcoc.checks import check_range
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.weights import HubMixin, Kind
 from pointcoc.segmentation.prediction import PixelPrediction
@@ -61,8 +62,7 @@ class SemanticFPN(HubMixin):
 
     def __init__(self, backbone: StageMaps | TimmMaps, num_classes: int, dropout: float = 0.1):
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        check_range("num_classes", num_classes, 2)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.num_classes = num_classes
@@ -127,15 +127,10 @@ def semantic_fpn(
         ValueError: if a name is unknown or a value is not allowed, or a backbone comes with settings of its own making.
         FileNotFoundError: if `pretrained` finds no converted weights.
     """
+    model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
     if isinstance(backbone, str):
-        model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
         model.config = SemanticFPNConfig(backbone=backbone, num_classes=num_classes, centers=centers, dropout=dropout)
-        return model
-    if centers is not None or pretrained:
-        raise ValueError(
-            "centers and pretrained make a backbone from a name: leave them out where backbone is a module"
-        )
-    return SemanticFPN(backbone, num_classes, dropout)
+    return model
 
 
 def _level(count: int) -> nn.Sequential:
