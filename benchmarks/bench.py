@@ -37,16 +37,16 @@ from tools.backbones import DTYPES, INFERENCE_MODES, OURS, PAPER_OURS, PAPER_PEE
 from tools.clouds import cloud_rows
 from tools.costs import cluster_peaks, memory_row, network_costs
 from tools.detection_step import detection_rows
-from tools.fused_op import fused_rows
 from tools.images import Case, inference_rows, paper_rows, training_rows
 from tools.limits import machine_limits, share_rows
 from tools.machine import load, machine
 from tools.plot import save_plot
 from tools.report import render, render_section
 from tools.scenes import SIZES, scene_rows
+from tools.triton_op import triton_rows
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("inference", "training", "memory", "detection", "clouds", "scenes", "limits", "fused")
+SECTIONS = ("inference", "training", "memory", "detection", "clouds", "scenes", "limits", "triton")
 EAGER = ("unfused", "eager", "native")
 CASES = {
     "cpu": (
@@ -120,9 +120,9 @@ def measure(
         turns, scale = (2, 0.125) if options.quick else (15, 1.0)
         results["limits"] = machine_limits(options.turns or turns, device, scale)
         results["shares"] = share_rows(results) if results.get("inference") else []
-    elif section == "fused":
+    elif section == "triton":
         batch, turns = (8, 3) if options.quick else (256, 20)
-        results["fused"] = fused_rows("coc_tiny", batch, 224, options.turns or turns, device)
+        results["triton"] = triton_rows("coc_tiny", batch, 224, options.turns or turns, device)
     else:
         chosen = options.networks or [*PAPER_OURS, *PAPER_PEERS]
         results["paper"] = paper_rows(chosen, 128, 10 if options.quick else 500, device)
@@ -154,7 +154,7 @@ def save(results: dict[str, Any], options: argparse.Namespace) -> Path:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the options; what cannot be done here ends with a sentence."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, help="all by default; fused needs a GPU")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, help="all by default; triton needs a GPU")
     parser.add_argument("--networks", nargs="+", help="presets for images and models of timm")
     parser.add_argument("--batch", nargs="+", type=int, help="images a batch, at one size")
     parser.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="of the images")
@@ -182,8 +182,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError("--paper needs a GPU: 500 iterations of 128 images; leave it out on a CPU")
     if options.paper and any((options.sections, options.batch, options.size, options.modes, options.turns)):
         raise ValueError("--paper fixes batch, size, modes and turns; give only --networks beside it")
-    if "fused" in (options.sections or ()) and options.device == "cpu":
-        raise ValueError("section fused needs a GPU; leave it out on a CPU")
+    if "triton" in (options.sections or ()) and options.device == "cpu":
+        raise ValueError("section triton needs a GPU; leave it out on a CPU")
     turns = () if options.turns is None else (options.turns,)
     if any(number < 1 for number in (*(options.batch or ()), *(options.size or ()), *turns)):
         raise ValueError("--batch, --size and --turns must be at least 1")

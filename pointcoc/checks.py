@@ -1,7 +1,7 @@
 """Checks of arguments, and importing the packages of extras."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,21 @@ def check_range(argument: str, value: float, low: float, high: float | None = No
     if not low <= value <= (value if high is None else high):
         allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{argument} must be {allowed}, got {value}")
+
+
+def check_filled(argument: str, value: Sized, entry: str) -> None:
+    """Raise if a collection holds nothing.
+
+    Args:
+        argument: name of the argument, for the message.
+        value: what came.
+        entry: what it must hold at least one of, for the message: "image".
+
+    Raises:
+        ValueError: the message says what to give.
+    """
+    if len(value) == 0:
+        raise ValueError(f"{argument} is empty; give at least one {entry}")
 
 
 def check_folder(argument: str, folder: str | Path) -> Path:

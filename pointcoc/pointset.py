@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
+
+from pointcoc.checks import check_filled
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -63,7 +66,24 @@ class PointSet:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        _check_shapes(self)
+        x, pos, ptr, sizes, grid = self.x, self.pos, self.ptr, self.sizes, self.grid
+        if x.ndim != 2:
+            raise ValueError(f"x must have shape (N, C), got {tuple(x.shape)}")
+        if pos.ndim != 2 or pos.shape[0] != x.shape[0]:
+            raise ValueError(f"pos must have shape ({x.shape[0]}, D) to match x, got {tuple(pos.shape)}")
+        if pos.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"pos must be float32 or float64, got {pos.dtype}")
+        if not x.is_floating_point():
+            raise ValueError(f"x must be floating point, got {x.dtype}")
+        if ptr.ndim != 1 or ptr.shape[0] < 1 or ptr.dtype != torch.int64:
+            raise ValueError(f"ptr must be int64 of shape (B + 1,), got {ptr.dtype} {tuple(ptr.shape)}")
+        if sizes is not None and (sizes.shape != (ptr.shape[0] - 1, pos.shape[1]) or sizes.dtype != torch.int64):
+            expected = (ptr.shape[0] - 1, pos.shape[1])
+            raise ValueError(f"sizes must be int64 of shape {expected}, got {sizes.dtype} {tuple(sizes.shape)}")
+        if grid is not None:
+            _check_grid(self, grid)
+        if self.size is not None and self.num_points != self.size * self.num_sets:
+            raise ValueError(f"size {self.size} of {self.num_sets} sets does not give {self.num_points} points")
 
     @property
     def lattice(self) -> tuple[int, ...] | None:
@@ -73,7 +93,7 @@ class PointSet:
     @property
     def lattices(self) -> tuple[tuple[int, ...], ...] | None:
         """Sites per axis of each set if every set is promised to be a complete lattice, else None."""
-        return None if self.grid is None else _per_set(self.grid, self.num_sets)
+        return self.grid if self.lattice is None else (self.lattice,) * self.num_sets  # type: ignore[return-value]
 
     @property
     def promised_size(self) -> int | None:
@@ -117,8 +137,7 @@ class PointSet:
         """
         rows = _rows(index, self.num_points)
         batch = self.batch.index_select(0, rows)
-        by_set = torch.argsort(batch, stable=True)
-        rows = rows.index_select(0, by_set)
+        rows = rows.index_select(0, torch.argsort(batch, stable=True))
         ptr = counts_to_ptr(torch.bincount(batch, minlength=self.num_sets))
         if self.sizes is not None and rows.unique().numel() != rows.numel():
             raise ValueError("index takes a lattice site more than once; each row may appear once when `sizes` is set")
@@ -178,9 +197,7 @@ class PointSet:
         """
         _check_ptr(self.ptr, self.num_points)
         _check_promises(self)
-        _check_finite("pos", self.pos, self.batch)
-        if self.sizes is not None:
-            _check_sites(self)
+        _check_pos(self)
         return self
 
     @classmethod
@@ -196,14 +213,15 @@ class PointSet:
         """
         pos = getattr(data, "pos", None)
         if not isinstance(pos, Tensor):
+            keys = getattr(data, "keys", None)
+            has = f"only {sorted(keys())}" if callable(keys) else f"type {type(data).__name__}"
             raise ValueError(
-                f"data has no tensor `pos`; it has {_keys(data)}. Networks read a tensor, a list of images, a "
-                "PointSet, or torch_geometric data"
+                f"data has no tensor `pos`; it has {has}. Networks read a tensor, a list of images, a PointSet, or "
+                "torch_geometric data"
             )
         x = getattr(data, "x", None)
         pos = pos if pos.dtype in (torch.float32, torch.float64) else pos.float()
-        ptr = _pyg_ptr(data, pos)
-        return cls(pos if x is None else x, pos, ptr, getattr(data, "sizes", None)).validate()
+        return cls(pos if x is None else x, pos, _pyg_ptr(data, pos), getattr(data, "sizes", None)).validate()
 
     def to_pyg(self) -> Batch:
         """Return a torch_geometric `Batch` with `x`, `pos`, `batch`, `ptr` and, for lattices, `sizes`.
@@ -212,7 +230,8 @@ class PointSet:
         """
         from torch_geometric.data import Batch, Data
 
-        return Batch.from_data_list([Data(**_pyg_fields(one)) for one in self.split()])
+        names = ("x", "pos") if self.sizes is None else ("x", "pos", "sizes")
+        return Batch.from_data_list([Data(**{name: getattr(one, name) for name in names}) for one in self.split()])
 
 
 def concat(sets: Sequence[PointSet]) -> PointSet:
@@ -226,9 +245,10 @@ def concat(sets: Sequence[PointSet]) -> PointSet:
     Raises:
         ValueError: if `sets` is empty or its members do not fit together.
     """
-    if len(sets) == 0:
-        raise ValueError("sets is empty; concat needs at least one PointSet")
-    _check_alike(sets)
+    check_filled("sets", sets, "PointSet")
+    kinds = {(one.x.shape[1], one.pos.shape[1], one.sizes is not None) for one in sets}
+    if len(kinds) > 1:
+        raise ValueError(f"sets must agree in (channels, dimensions, is a lattice), got {sorted(kinds)}")
     ptr = counts_to_ptr(torch.cat([one.counts for one in sets]))
     sizes = None if sets[0].sizes is None else torch.cat([one.sizes for one in sets])  # type: ignore[misc]
     size = sets[0].size if all(one.size == sets[0].size for one in sets) else None
@@ -246,10 +266,6 @@ def _join_grids(sets: Sequence[PointSet]) -> Grid | None:
 
 def _is_mixed(grid: Grid) -> bool:
     return isinstance(grid[0], tuple)
-
-
-def _per_set(grid: Grid, num_sets: int) -> tuple[tuple[int, ...], ...]:
-    return grid if _is_mixed(grid) else (grid,) * num_sets  # type: ignore[return-value]
 
 
 def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor] | None = None) -> PointSet:
@@ -271,9 +287,9 @@ def image_to_points(images: Tensor | Sequence[Tensor], mask: Tensor | Sequence[T
     """
     if isinstance(images, Tensor):
         points = _grid_points(images)
-        return points if mask is None else points.take(_flat_mask(mask, [images.shape[-2:]] * images.shape[0]))
-    _check_image_list(images)
-    points = concat([_grid_points(image[None]) for image in images])
+    else:
+        _check_image_list(images)
+        points = concat([_grid_points(image[None]) for image in images])
     return points if mask is None else points.take(_flat_mask(mask, [image.shape[-2:] for image in images]))
 
 
@@ -306,8 +322,7 @@ def pixel_coordinates(grid: Sequence[int], device: torch.device, dtype: torch.dt
     for size in reversed(grid):
         steps = torch.arange(size, device=device, dtype=exact)
         axes.append(steps / (size - 1) - 0.5 if size > 1 else steps)
-    x, y = axes
-    return torch.stack([x.expand(y.shape[0], -1), y[:, None].expand(-1, x.shape[0])], dim=-1).to(dtype)
+    return torch.stack(torch.meshgrid(*axes, indexing="xy"), dim=-1).to(dtype)
 
 
 def grid_sites(grid: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -318,13 +333,7 @@ def grid_sites(grid: Sequence[int], device: torch.device, dtype: torch.dtype = t
 
 def num_sites(grid: Grid) -> int:
     """Return the number of sites of a lattice, or of several together."""
-    sites, product = 0, 1
-    for size in grid:
-        if isinstance(size, tuple):
-            sites += num_sites(size)
-        else:
-            product = product * size
-    return sites if _is_mixed(grid) else product
+    return sum(map(num_sites, grid)) if _is_mixed(grid) else math.prod(grid)  # type: ignore[arg-type]
 
 
 def counts_to_ptr(counts: Tensor) -> Tensor:
@@ -370,11 +379,6 @@ def _flat_mask(mask: Tensor | Sequence[Tensor], sizes: Sequence[Sequence[int]]) 
     return torch.cat([one.flatten() for one in masks])
 
 
-def _keys(data: Any) -> str:
-    keys = getattr(data, "keys", None)
-    return f"only {sorted(keys())}" if callable(keys) else f"type {type(data).__name__}"
-
-
 def _pyg_ptr(data: Any, pos: Tensor) -> Tensor:
     ptr, batch = getattr(data, "ptr", None), getattr(data, "batch", None)
     if batch is not None and batch.numel() > 1 and bool((batch.diff() < 0).any()):
@@ -383,43 +387,13 @@ def _pyg_ptr(data: Any, pos: Tensor) -> Tensor:
         return ptr
     if batch is None:
         return torch.tensor([0, pos.shape[0]], device=pos.device)
-    num_sets = getattr(data, "num_graphs", None) or (int(batch[-1]) + 1 if batch.numel() else 0)
-    return counts_to_ptr(torch.bincount(batch, minlength=num_sets))
-
-
-def _pyg_fields(one: PointSet) -> dict[str, Tensor]:
-    fields = {"x": one.x, "pos": one.pos}
-    return fields if one.sizes is None else {**fields, "sizes": one.sizes}
-
-
-def _check_shapes(points: PointSet) -> None:
-    x, pos, ptr, sizes, grid = points.x, points.pos, points.ptr, points.sizes, points.grid
-    if x.ndim != 2:
-        raise ValueError(f"x must have shape (N, C), got {tuple(x.shape)}")
-    if pos.ndim != 2 or pos.shape[0] != x.shape[0]:
-        raise ValueError(f"pos must have shape ({x.shape[0]}, D) to match x, got {tuple(pos.shape)}")
-    if pos.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"pos must be float32 or float64, got {pos.dtype}")
-    if not x.is_floating_point():
-        raise ValueError(f"x must be floating point, got {x.dtype}")
-    if ptr.ndim != 1 or ptr.shape[0] < 1 or ptr.dtype != torch.int64:
-        raise ValueError(f"ptr must be int64 of shape (B + 1,), got {ptr.dtype} {tuple(ptr.shape)}")
-    if sizes is not None and (sizes.shape != (ptr.shape[0] - 1, pos.shape[1]) or sizes.dtype != torch.int64):
-        expected = (ptr.shape[0] - 1, pos.shape[1])
-        raise ValueError(f"sizes must be int64 of shape {expected}, got {sizes.dtype} {tuple(sizes.shape)}")
-    if grid is not None:
-        _check_grid(points, grid)
-    if points.size is not None and points.num_points != points.size * points.num_sets:
-        raise ValueError(f"size {points.size} of {points.num_sets} sets does not give {points.num_points} points")
+    return counts_to_ptr(torch.bincount(batch, minlength=getattr(data, "num_graphs", None) or 0))
 
 
 def _check_grid(points: PointSet, grid: Grid) -> None:
     num_axes, mixed = points.pos.shape[1], _is_mixed(grid)
-    if mixed:
-        fits = len(grid) == points.num_sets and all(len(one) == num_axes for one in grid)  # type: ignore[arg-type]
-    else:
-        fits = len(grid) == num_axes
-    if points.sizes is None or not fits:
+    fits = all(len(one) == num_axes for one in (grid if mixed else [grid]))  # type: ignore[arg-type]
+    if points.sizes is None or not fits or (mixed and len(grid) != points.num_sets):
         raise ValueError(
             f"grid needs sizes and one entry per axis of pos ({num_axes}), for all sets or for each of the "
             f"{points.num_sets}, got grid {grid}, sizes {points.sizes}"
@@ -448,15 +422,15 @@ def _check_promises(points: PointSet) -> None:
             raise ValueError(f"grid promises lattices {lattices}, but sizes are {points.sizes.tolist()}")
 
 
-def _check_finite(name: str, value: Tensor, batch: Tensor) -> None:
-    bad = ~torch.isfinite(value).all(dim=1)
+def _check_pos(points: PointSet) -> None:
+    bad = ~torch.isfinite(points.pos).all(dim=1)
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
-        raise ValueError(f"{name} must be finite, got {value[row].tolist()} in row {row} (set {int(batch[row])})")
-
-
-def _check_sites(points: PointSet) -> None:
-    assert points.sizes is not None
+        raise ValueError(
+            f"pos must be finite, got {points.pos[row].tolist()} in row {row} (set {int(points.batch[row])})"
+        )
+    if points.sizes is None:
+        return
     limit = points.sizes.index_select(0, points.batch)
     wrong = ((points.pos != points.pos.floor()) | (points.pos < 0) | (points.pos >= limit)).any(dim=1)
     if bool(wrong.any()):
@@ -468,12 +442,6 @@ def _check_sites(points: PointSet) -> None:
     sites = torch.cat([points.batch[:, None], points.pos.long()], dim=1)
     if points.grid is None and sites.unique(dim=0).shape[0] != points.num_points:
         raise ValueError("pos holds a lattice site more than once; each site may appear once in a set")
-
-
-def _check_alike(sets: Sequence[PointSet]) -> None:
-    kinds = {(one.x.shape[1], one.pos.shape[1], one.sizes is not None) for one in sets}
-    if len(kinds) > 1:
-        raise ValueError(f"sets must agree in (channels, dimensions, is a lattice), got {sorted(kinds)}")
 
 
 def check_images(images: Tensor) -> None:
@@ -489,8 +457,7 @@ def check_images(images: Tensor) -> None:
 
 
 def _check_image_list(images: Sequence[Tensor]) -> None:
-    if len(images) == 0:
-        raise ValueError("images is empty; give at least one image")
+    check_filled("images", images, "image")
     wrong = [tuple(image.shape) for image in images if image.ndim != 3]
     if wrong:
         raise ValueError(f"a sequence of images must hold (C, H, W) tensors, got one of shape {wrong[0]}")

@@ -60,7 +60,7 @@ def test_quick_prints_and_saves_every_section(bench, tmp_path: Path, capsys) -> 
     ("words", "sentence"),
     [
         (["--paper", "--device", "cpu"], "--paper needs a GPU"),
-        (["--sections", "fused", "--device", "cpu"], "section fused needs a GPU"),
+        (["--sections", "triton", "--device", "cpu"], "section triton needs a GPU"),
         (["--networks", "coc_tinny"], "unknown network 'coc_tinny'; choose from coc_tiny"),
         (["--networks", "coc_points"], "unknown network 'coc_points'"),
         (["--turns", "0"], "--batch, --size and --turns must be at least 1"),
@@ -174,12 +174,12 @@ def test_the_protocol_of_the_paper_and_its_networks(module) -> None:
 
 
 def test_the_backends_of_the_cluster_operation(module) -> None:
-    rows = module("tools.fused_op").fused_rows("coc_nano", 2, 16, 1, CPU, backends=("reference",))
+    rows = module("tools.triton_op").triton_rows("coc_nano", 2, 16, 1, CPU, backends=("reference",))
     assert len(rows) == 3 * 2 * 2
     forward, both = rows[:2]
     assert (forward["step"], both["step"]) == ("forward", "forward and backward")
     assert 0 < forward["bytes"] < both["bytes"]
-    module("tools.report").fused_tables({"fused": rows})
+    module("tools.report").triton_tables({"triton": rows})
 
 
 def test_pointnet2_is_left_out_without_torch_cluster(module, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

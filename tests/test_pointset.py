@@ -185,7 +185,7 @@ def test_concat_names_sets_that_do_not_fit(other: PointSet) -> None:
 
 
 def test_concat_needs_a_set() -> None:
-    with pytest.raises(ValueError, match="sets is empty; concat needs at least one PointSet"):
+    with pytest.raises(ValueError, match="sets is empty; give at least one PointSet"):
         concat([])
 
 

@@ -133,7 +133,7 @@ def cluster_peaks(size: Size, centers: int, device: torch.device) -> list[dict[s
     f, v = (torch.randn(points, heads, dim, device=device) for _ in range(2))
     cluster = net.stages[0][0].cluster
     rows = []
-    for backend in ("reference", "fused") if device.type == "cuda" else ("reference",):
+    for backend in ("reference", "triton") if device.type == "cuda" else ("reference",):
         with torch.no_grad():
             peak = peak_bytes(
                 lambda b=backend: context_cluster(f, v, regions, cluster.alpha, cluster.beta, backend=b), device

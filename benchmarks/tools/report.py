@@ -219,7 +219,7 @@ def limit_tables(results: dict[str, Any]) -> list[list[str]]:
     return [*tables, ["Inference:"], markdown(head, cells)] if rows else tables
 
 
-def fused_tables(results: dict[str, Any]) -> list[list[str]]:
+def triton_tables(results: dict[str, Any]) -> list[list[str]]:
     """Milliseconds and bandwidth of the backends of the cluster operation."""
     copy = results.get("limits", {}).get("copy", {}).get("per_second")
     head = ("stage", "dtype", "step", "backend", "milliseconds", "MiB moved", "1e9 bytes a second", "of the copy rate")
@@ -234,9 +234,9 @@ def fused_tables(results: dict[str, Any]) -> list[list[str]]:
             f"{r['per_second'] / 1e9:.0f}",
             f"{r['per_second'] / copy:.0%}" if copy else "limits not measured",
         )
-        for r in results["fused"]
+        for r in results["triton"]
     ]
-    first = results["fused"][0]
+    first = results["triton"][0]
     return [[f"{first['preset']}, batch {first['batch']}, {first['side']} x {first['side']}:"], markdown(head, rows)]
 
 
@@ -253,6 +253,6 @@ SECTIONS = {
     "clouds": ("Clouds", cloud_tables),
     "scenes": ("Scenes", scene_tables),
     "limits": ("Limits of the machine", limit_tables),
-    "fused": ("The fused cluster operation", fused_tables),
+    "triton": ("The Triton kernels of the cluster layer", triton_tables),
     "paper": ("The paper's protocol", paper_tables),
 }

@@ -4,15 +4,7 @@ import argparse
 from pathlib import Path
 
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import (
-    add_inputs,
-    count_of,
-    distinct_names,
-    existing_files,
-    import_viz,
-    progress,
-    trace_input,
-)
+from pointcoc.commands.inputs import add_inputs, count_of, distinct_names, import_viz, traces
 
 
 def add(commands: Commands) -> None:
@@ -32,12 +24,10 @@ def run(options: argparse.Namespace) -> None:
     explore, out = import_viz("explore"), Path(options.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out must be the name of an HTML page, such as page.html, got {out}")
-    files = existing_files(options.inputs)
-    networks = import_viz("shipped").Networks(options.weights)
+    names = distinct_names(options.inputs)
     exhibits = [
-        explore.Exhibit(name, trace_input(file, networks, options), networks.describe(file))
-        for name, file in progress(list(zip(distinct_names(files), files, strict=True)))
+        explore.Exhibit(name, traced, about) for name, (_, traced, about) in zip(names, traces(options), strict=True)
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(explore.explore_page(exhibits), encoding="utf-8")
-    print(f"wrote {out}: {count_of(len(files), 'input')}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    print(f"wrote {out}: {count_of(len(names), 'input')}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

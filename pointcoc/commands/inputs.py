@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from pointcoc.checks import import_extra
 if TYPE_CHECKING:
     from pointcoc.viz.trace import Trace
 
-INPUTS = "image (PNG, JPEG, ...) or cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5)"
-
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which inputs are read, by which network, and how large."""
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=INPUTS)
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="image (PNG, JPEG, ...) or cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5)",
+    )
     parser.add_argument(
         "--weights",
         metavar="PATH",
@@ -35,34 +39,30 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def existing_files(inputs: list[str]) -> list[str]:
-    """Return the inputs after a look whether they are there, before any work is done."""
-    for name in inputs:
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"{name} is not a file")
-    return inputs
-
-
 def distinct_names(files: list[str]) -> list[str]:
     """Name files by their last part, by the whole path where that is not unique."""
     count = Counter(Path(file).name for file in files)
     return [Path(file).name if count[Path(file).name] == 1 else file for file in files]
 
 
-def trace_input(file: str, networks: Any, options: argparse.Namespace) -> Trace:
-    """Run the network of a file and keep what its blocks did; see `pointcoc.viz.trace_file`."""
-    return import_viz("inputs").trace_file(file, networks.of(file), options.size, options.points)
+def traces(options: argparse.Namespace) -> Iterator[tuple[str, Trace, str]]:
+    """Run a network on each input: its file, what the blocks did, and a sentence about the network.
+
+    All files are looked for before any work is done. Where people watch, several of them get a bar.
+    """
+    for name in options.inputs:
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"{name} is not a file")
+    networks = import_viz("shipped").Networks(options.weights)
+    tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
+    for file in tqdm(options.inputs, disable=None if len(options.inputs) > 1 else True, unit="input"):
+        traced = import_viz("inputs").trace_file(file, networks.of(file), options.size, options.points)
+        yield file, traced, networks.describe(file)
 
 
 def count_of(number: int, word: str) -> str:
     """Say a number of things: "1 input", "2 inputs"."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def progress(items: list[Any]) -> Any:
-    """Show a bar for several items where people watch."""
-    tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
-    return tqdm(items, disable=None if len(items) > 1 else True, unit="input")
 
 
 def import_viz(module: str) -> Any:

@@ -4,6 +4,7 @@ import argparse
 
 from pointcoc.checks import import_extra
 from pointcoc.commands import Commands
+from pointcoc.commands.inputs import count_of
 
 
 def add(commands: Commands) -> None:
@@ -32,5 +33,4 @@ def run(options: argparse.Namespace) -> None:
     """Run the subcommand `predict`."""
     predict = import_extra("pointcoc.predict", "detection", "this command needs").predict
     done = predict(options.weights, options.inputs, options.out, options.threshold, options.window, options.category)
-    count = len(options.inputs)
-    print(f"wrote what {done.kind} says about {count} {'input' if count == 1 else 'inputs'} to {options.out}")
+    print(f"wrote what {done.kind} says about {count_of(len(options.inputs), 'input')} to {options.out}")

@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import (
-    add_inputs,
-    count_of,
-    distinct_names,
-    existing_files,
-    import_viz,
-    progress,
-    trace_input,
-)
+from pointcoc.commands.inputs import add_inputs, count_of, import_viz, traces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,16 +37,15 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the subcommand `visualize`."""
-    files, out = existing_files(options.inputs), Path(options.out)
-    names = [Path(name).stem for name in distinct_names(files)] if len(set(files)) == len(files) else []
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        raise ValueError(f"pictures are named like their inputs; {(twice or files)[0]} is there twice")
-    networks = import_viz("shipped").Networks(options.weights)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, file in progress(list(zip(names, files, strict=True))):
-        _picture(trace_input(file, networks, options), options, name).savefig(out / f"{name}.png", dpi=options.dpi)
-    print(f"wrote {count_of(len(files), 'picture')} to {out}")
+    out = Path(options.out)
+    twice = [name for name, count in Counter(Path(file).stem for file in options.inputs).items() if count > 1]
+    if twice:
+        raise ValueError(f"pictures are named like their inputs; {twice[0]} is there twice")
+    for file, traced, _ in traces(options):
+        out.mkdir(parents=True, exist_ok=True)
+        name = Path(file).stem
+        _picture(traced, options, name).savefig(out / f"{name}.png", dpi=options.dpi)
+    print(f"wrote {count_of(len(options.inputs), 'picture')} to {out}")
 
 
 def _picture(traced: Trace, options: argparse.Namespace, name: str) -> Figure:

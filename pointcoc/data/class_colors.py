@@ -13,9 +13,6 @@ def class_colors(num: int) -> Tensor:
     Args:
         num: number of classes.
     """
-    number = torch.arange(num) % 255 + 1
-    channels = []
-    for channel in range(3):
-        bits = [((number >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)]
-        channels.append(torch.stack(bits).sum(0))
-    return torch.stack(channels, dim=1).to(torch.uint8)
+    number = torch.arange(num)[:, None, None] % 255 + 1
+    channel, bit = torch.arange(3)[:, None], torch.arange(3)
+    return (((number >> (3 * bit + channel)) & 1) << (7 - bit)).sum(2).to(torch.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +85,8 @@ def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
         num_classes: number of classes.
     """
     names = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("label", "<i4")]
-    table = np.empty(len(cloud.pos), dtype=names)
     colors = class_colors(num_classes)[cloud.classes]
-    for (name, _), column in zip(names, (*cloud.pos.T, *colors.T, cloud.classes), strict=True):
-        table[name] = column
+    table = np.rec.fromarrays([*cloud.pos.numpy().T, *colors.numpy().T, cloud.classes.numpy()], dtype=names)
     kinds = {"<f8": "double", "u1": "uchar", "<i4": "int"}
     properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
     head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
@@ -131,9 +128,7 @@ def read_h5(path: Path) -> np.ndarray:
 def read_ply(path: Path) -> np.ndarray:
     """Read x, y, z and, where they are, red, green, blue of the vertices, which must come first, of a .ply file."""
     content = path.read_bytes()
-    head, found, body = content.partition(b"end_header\n")
-    if not found:
-        head, found, body = content.partition(b"end_header\r\n")
+    head, found, body = content.replace(b"end_header\r\n", b"end_header\n", 1).partition(b"end_header\n")
     if not found or not head.startswith(b"ply"):
         raise ValueError("it has no header of a .ply file")
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines() if line.split()]
@@ -142,7 +137,7 @@ def read_ply(path: Path) -> np.ndarray:
     wanted = [*"xyz", *(COLORS if set(COLORS) <= set(names) else ())]
     columns = [names.index(name) for name in wanted]
     if encoding == "ascii":
-        rows = [line.split() for line in io.StringIO(body.decode("ascii", "replace")).readlines()[:count]]
+        rows = [line.split() for line in body.decode("ascii", "replace").splitlines()[:count]]
         return np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, len(columns))
     dtype = np.dtype([(str(i), PLY_ORDERS[encoding] + one) for i, one in enumerate(types)])
     table = np.frombuffer(body, dtype, count)

@@ -7,12 +7,14 @@ classes, one a line, class 0 first) and the HDF5 files, each with the datasets `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
@@ -59,7 +61,7 @@ class HDF5Clouds(Dataset):
     ) -> None:
         check_choice("split", split, ("train", "test"))
         root = check_folder("folder", folder)
-        classes = _read_class_names(root / "shape_names.txt")
+        classes = tuple(read_lines(root / "shape_names.txt", "names of the classes"))
         self._read(_find_files(root, split), classes, num_points, transform, max_bad)
 
     def _read(
@@ -72,20 +74,18 @@ class HDF5Clouds(Dataset):
     ) -> None:
         """Fill the data set from files with the datasets data and label; what else they hold is not read."""
         check_count("max_bad", max_bad, minimum=0)
-        if num_points is not None:
-            check_count("num_points", num_points)
         self.classes = classes
-        self.left_out: list[str] = []
-        parts = []
-        for file in files:
-            points, labels, rows, bad = _read_file(file, num_points, len(self.classes), max_bad - len(self.left_out))
-            self.left_out += bad
-            parts.append((points, labels, rows))
-        _check_same_points(files, [points for points, _, _ in parts])
-        self.points = torch.from_numpy(np.concatenate([points for points, _, _ in parts]))
-        self.labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in parts]))
-        self._rows = [(file, int(row)) for file, (_, _, rows) in zip(files, parts, strict=True) for row in rows]
         self.transform = transform
+        self.left_out: list[str] = []
+        self._rows: list[tuple[Path, int]] = []
+        clouds = []
+        for file in files:
+            points, labels, bad = read_clouds(file, num_points, len(classes), max_bad - len(self.left_out))
+            good = np.setdiff1d(np.arange(len(points)), list(bad))
+            clouds.append((points[good], labels[good]))
+            self.left_out += [f"{file} row {row}: {reason}" for row, reason in bad.items()]
+            self._rows += [(file, int(row)) for row in good]
+        self.points, self.labels = joined(files, clouds)
 
     def __len__(self) -> int:
         """Return the number of clouds."""
@@ -93,8 +93,7 @@ class HDF5Clouds(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its label."""
-        number = range(len(self))[index]
-        data = Data(pos=self.points[number], y=self.labels[number : number + 1])
+        data = Data(pos=self.points[index], y=self.labels[index, None])
         return data if self.transform is None else self.transform(data)
 
     def source(self, index: int) -> str:
@@ -103,28 +102,21 @@ class HDF5Clouds(Dataset):
         return f"{file} row {row}"
 
 
-def _read_lines(path: Path, content: str) -> list[str]:
-    """Read the lines of a text file that are not blank; raise if there are none."""
+def read_lines(path: Path, content: str) -> list[str]:
+    """Read the lines of a text file that are not blank; raise if there are none, or no file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"folder {path.parent} must hold {path.name}: {content}, one a line")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
-        raise ValueError(f"{path} must hold {content}, one a line, and is empty")
+        raise ValueError(f"{path} must hold the {content}, one a line, and is empty")
     return lines
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """Read the names of the classes."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"folder {path.parent} must hold {path.name}: names of the classes, one a line, class 0 first"
-        )
-    return tuple(_read_lines(path, "the names of the classes"))
 
 
 def _find_files(folder: Path, split: str) -> list[Path]:
     """Find the HDF5 files of a split: those listed or, without a list, those whose names say so."""
     listing = folder / f"{split}_files.txt"
     if listing.is_file():
-        return _listed_files(listing)
+        return listed_files(listing)
     # Shorter names first, so that ply_data_train10 comes after ply_data_train9.
     files = sorted(folder.glob(f"ply_data_{split}*.h5"), key=lambda file: (len(file.name), file.name))
     if not files:
@@ -132,9 +124,9 @@ def _find_files(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def _listed_files(listing: Path) -> list[Path]:
+def listed_files(listing: Path) -> list[Path]:
     """Find the files of a list beside it, by their base names."""
-    names = [PurePosixPath(line).name for line in _read_lines(listing, "the names of HDF5 files")]
+    names = [PurePosixPath(line).name for line in read_lines(listing, "names of HDF5 files")]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{listing} must name each file once, and names {name} {names.count(name)} times")
@@ -143,47 +135,55 @@ def _listed_files(listing: Path) -> list[Path]:
     return [listing.parent / name for name in names]
 
 
-def _read_file(
-    path: Path, num_points: int | None, num_classes: int, max_bad: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Read a file: clouds (N, P, 3) float32, labels (N,) int64, their rows, and a sentence for each bad row."""
+def read_clouds(
+    path: Path, num_points: int | None, num_classes: int, max_bad: int = 0
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Read the datasets data and label of a file.
+
+    Args:
+        path: the file.
+        num_points: P, the first points of each cloud; None takes all.
+        num_classes: labels are below it.
+        max_bad: rows that may be bad.
+
+    Returns:
+        Clouds (N, P, 3) float32, labels (N,) int64, and what is wrong with each bad row.
+    """
+    with open_hdf5(path) as file:
+        points, unreadable = _read_points(dataset_of(file, "data"), path, num_points)
+        labels = _read_labels(dataset_of(file, "label"), path, len(points))
+    is_finite = np.isfinite(points).all(axis=(1, 2))
+    is_class = (labels >= 0) & (labels < num_classes)
+    bad = np.flatnonzero(~(is_finite & is_class)).tolist()
+    if len(bad) > max_bad:
+        raise ValueError(_first_fault(path, unreadable, is_finite, labels, num_classes))
+    reasons = {row: f"{'label' if is_finite[row] else 'coordinates'} out of range" for row in bad}
+    return points, labels, reasons | unreadable
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file; say so where it is damaged."""
     try:
         with h5py.File(path, "r") as file:
-            points, unreadable = _read_points(_dataset(file, "data", path), path, num_points)
-            labels = _read_labels(_dataset(file, "label", path), path, len(points))
+            yield file
     except (OSError, RuntimeError, TypeError) as error:  # all three are what h5py raises on damaged files
         raise ValueError(f"{path} cannot be read as an HDF5 file; copy or download it again ({error})") from error
-    faults = [
-        _read_fault(path, unreadable, len(points)),
-        _points_fault(path, points),
-        _labels_fault(path, labels, num_classes),
-    ]
-    is_bad = np.any([rows for rows, _ in faults], axis=0)
-    if is_bad.sum() > max_bad:
-        raise ValueError(next(sentence for rows, sentence in faults if rows.any()))
-    good, bad = np.flatnonzero(~is_bad), np.flatnonzero(is_bad)
-    said = [f"{path} row {row}: {_reason(int(row), unreadable, faults[1][0])}" for row in bad]
-    return points[good], labels[good], good, said
 
 
-def _reason(row: int, unreadable: dict[int, str], is_not_finite: np.ndarray) -> str:
-    """Say what is wrong with a row."""
-    return unreadable.get(row, f"{'coordinates' if is_not_finite[row] else 'label'} out of range")
-
-
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """Return a dataset of a file."""
+def dataset_of(file: h5py.File, name: str, needed: str = "data (N, P, 3) and label (N, 1) or (N,)") -> h5py.Dataset:
+    """Return a dataset of a file; raise ValueError with all that are needed if it is missing."""
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         held = ", ".join(sorted(file)) or "nothing"
-        raise ValueError(
-            f"{path} must hold the datasets data (N, P, 3) and label (N, 1) or (N,); {name} is missing, it holds {held}"
-        )
+        raise ValueError(f"{file.filename} must hold the datasets {needed}; {name} is missing, it holds {held}")
     return dataset
 
 
 def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
     """Read the first points of all clouds, shape (N, P, 3) float32, and why rows could not be read."""
+    if num_points is not None:
+        check_count("num_points", num_points)
     shape = dataset.shape
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dataset.dtype.kind not in "fiu":
         raise ValueError(
@@ -201,8 +201,8 @@ def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> t
 
 
 def _read_rows(dataset: h5py.Dataset, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
-    """Read a damaged dataset row by row; rows that cannot be read are zeros. Raise if none can."""
-    points = np.zeros((len(dataset), num_points or dataset.shape[1], 3), np.float32)
+    """Read a damaged dataset row by row; rows that cannot be read are NaN. Raise if none can."""
+    points = np.full((len(dataset), num_points or dataset.shape[1], 3), np.nan, np.float32)
     unreadable: dict[int, str] = {}
     for row in range(len(points)):
         try:
@@ -212,16 +212,6 @@ def _read_rows(dataset: h5py.Dataset, num_points: int | None) -> tuple[np.ndarra
                 raise
             unreadable[row] = str(error)
     return points, unreadable
-
-
-def _read_fault(path: Path, unreadable: dict[int, str], num_clouds: int) -> tuple[np.ndarray, str]:
-    """Mask of the clouds that could not be read, and the sentence that says so."""
-    is_bad = np.isin(np.arange(num_clouds), list(unreadable))
-    first = next(iter(unreadable), 0)
-    return is_bad, (
-        f"data of {path} cannot be read in row {first} ({unreadable.get(first)}; {len(unreadable)} such rows); copy or "
-        "download it again"
-    )
 
 
 def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarray:
@@ -234,29 +224,31 @@ def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarr
     return dataset[()].reshape(-1).astype(np.int64)
 
 
-def _points_fault(path: Path, points: np.ndarray) -> tuple[np.ndarray, str]:
-    """Mask of the clouds that are not finite, and the sentence that says so."""
-    is_bad = ~np.isfinite(points).all(axis=(1, 2))
-    return is_bad, (
-        f"data of {path} must be finite; row {is_bad.argmax()} holds NaN or infinite coordinates "
-        f"({is_bad.sum()} such rows)"
-    )
-
-
-def _labels_fault(path: Path, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, str]:
-    """Mask of the labels that are no class, and the sentence that says so."""
-    is_bad = (labels < 0) | (labels >= num_classes)
-    return is_bad, (
+def _first_fault(
+    path: Path, unreadable: dict[int, str], is_finite: np.ndarray, labels: np.ndarray, num_classes: int
+) -> str:
+    """Say what is wrong with the first bad row, and with how many."""
+    if unreadable:
+        row, reason = next(iter(unreadable.items()))
+        such = f"({reason}; {len(unreadable)} such rows)"
+        return f"data of {path} cannot be read in row {row} {such}; copy or download it again"
+    if not is_finite.all():
+        such = f"({(~is_finite).sum()} such rows)"
+        return f"data of {path} must be finite; row {is_finite.argmin()} holds NaN or infinite coordinates {such}"
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    return (
         f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of the data set; "
-        f"row {is_bad.argmax()} holds {labels[is_bad.argmax()]} ({is_bad.sum()} such rows)"
+        f"row {wrong[0]} holds {labels[wrong[0]]} ({len(wrong)} such rows)"
     )
 
 
-def _check_same_points(files: list[Path], parts: list[np.ndarray]) -> None:
-    """Raise unless the clouds of all files have the same number of points; only `num_points=None` lets them differ."""
-    for file, points in zip(files, parts, strict=True):
-        if points.shape[1] != parts[0].shape[1]:
+def joined(files: Sequence[Path], tables: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+    """Join clouds (N, P, 3), and what else has a row a cloud, of all files; only `num_points=None` lets P differ."""
+    sizes = [table[0].shape[1] for table in tables]
+    for file, size in zip(files, sizes, strict=True):
+        if size != sizes[0]:
             raise ValueError(
-                f"num_points must be given where files differ: {files[0]} stores {parts[0].shape[1]} points per cloud "
-                f"and {file} {points.shape[1]}"
+                f"num_points must be given where files differ: {files[0]} stores {sizes[0]} points per cloud "
+                f"and {file} {size}"
             )
+    return tuple(torch.from_numpy(np.concatenate(column)) for column in zip(*tables, strict=True))

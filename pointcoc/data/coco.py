@@ -53,7 +53,11 @@ class CocoImages(Dataset):
         self.coco = _open(Path(annotations).expanduser())
         self.num_classes = num_classes
         self.transform = transform
-        _check_categories(self.coco.dataset, num_classes, Path(annotations))
+        if wrong := {one["category_id"] for one in self.coco.dataset["annotations"]} - set(range(1, num_classes)):
+            raise ValueError(
+                f"{annotations} must hold category ids 1 to {num_classes - 1}, got "
+                f"{', '.join(map(str, sorted(wrong)[:5]))}; give another num_classes, one more than the highest id"
+            )
         self.ids: list[int] = sorted(self.coco.imgs) if ids is None else list(ids)
         if missing := [number for number in self.ids if number not in self.coco.imgs]:
             raise ValueError(f"ids must be numbers of images in {annotations}, got {missing[0]}")
@@ -78,7 +82,7 @@ class CocoImages(Dataset):
         return (image, target) if self.transform is None else self.transform(image, target)
 
     def _target(self, image: int, size: tuple[int, int]) -> dict[str, Tensor]:
-        found = [one for one in self.coco.imgToAnns[image] if _is_target(one)]
+        found = [one for one in self.coco.imgToAnns[image] if not one.get("iscrowd") and min(one["bbox"][2:]) > 0]
         boxes = torch.tensor([one["bbox"] for one in found], dtype=torch.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         masks = np.array([self._mask(one, size) for one in found], dtype=np.uint8).reshape(-1, *size)
@@ -126,17 +130,3 @@ def _open(path: Path) -> Any:
             f"{path} must hold COCO annotations (images, annotations, categories), got {type(error).__name__}: {error}"
         ) from error
     return opened
-
-
-def _check_categories(dataset: dict[str, Any], num_classes: int, path: Path) -> None:
-    ids = {one["category_id"] for one in dataset["annotations"]}
-    wrong = sorted(number for number in ids if not 1 <= number < num_classes)
-    if wrong:
-        raise ValueError(
-            f"{path} must hold category ids 1 to {num_classes - 1}, got {', '.join(map(str, wrong[:5]))}; give another "
-            "num_classes, one more than the highest id"
-        )
-
-
-def _is_target(one: dict[str, Any]) -> bool:
-    return not one.get("iscrowd") and one["bbox"][2] > 0 and one["bbox"][3] > 0

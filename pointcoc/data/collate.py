@@ -58,7 +58,7 @@ def _columns(items: Sequence[Data], name: str) -> list[Tensor]:
     for number, item in enumerate(items):
         matrix = getattr(item, name, None)
         if not isinstance(matrix, Tensor) or matrix.ndim != 2:
-            raise ValueError(f"items must hold `{name}` as a matrix, got {_kind(matrix)} in item {number}")
+            raise ValueError(f"items must hold `{name}` as a matrix, got {kind_of(matrix)} in item {number}")
         if matrices and matrix.shape[1] != matrices[0].shape[1]:
             raise ValueError(
                 f"items must hold `{name}` with the same number of columns, got {matrices[0].shape[1]} in item 0 and "
@@ -86,11 +86,11 @@ def _label(item: Data, number: int) -> Tensor:
     if isinstance(label, int) and not isinstance(label, bool):
         return torch.tensor([label])
     if not isinstance(label, Tensor) or label.numel() != 1 or label.is_floating_point():
-        raise ValueError(f"items must hold a label `y` of one integer, got {_kind(label)} in item {number}")
+        raise ValueError(f"items must hold a label `y` of one integer, got {kind_of(label)} in item {number}")
     return label.reshape(1).long()
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """Say what came, in words for a message."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"

@@ -27,6 +27,7 @@ INK_THRESHOLD = 0.25
 
 TEST_FRACTION = 0.2
 CLASSES = tuple("0123456789")
+SPLITS = ("train", "test")
 
 
 class DigitImages(Dataset):
@@ -87,8 +88,8 @@ class DigitInk(Dataset):
         data = Data(
             x=self.points.x[rows],
             pos=self.points.pos[rows],
-            sizes=self.points.sizes[number : number + 1],
-            y=self.labels[number : number + 1],
+            sizes=self.points.sizes[number, None],
+            y=self.labels[number, None],
         )
         return data if self.transform is None else self.transform(data)
 
@@ -114,7 +115,7 @@ def digits(
         ValueError: if split, form or size are not allowed.
         ImportError: if scikit-learn is not installed.
     """
-    check_choice("split", split, ("train", "test"))
+    check_choice("split", split, SPLITS)
     check_choice("form", form, ("image", "ink"))
     check_count("size", size, minimum=8)
     brightness, labels = _load(split)
@@ -154,8 +155,7 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     source = import_extra("sklearn.datasets").load_digits()
     labels = torch.from_numpy(source.target.astype(np.int64))
     images = torch.from_numpy((source.images / 16.0).astype(np.float32))[:, None]
-    train, test = split_validation(labels, fraction=TEST_FRACTION, seed=0)
-    rows = train if split == "train" else test
+    rows = split_validation(labels, fraction=TEST_FRACTION, seed=0)[SPLITS.index(split)]
     return images[rows], labels[rows]
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -43,35 +42,71 @@ def written_once(cache: str | Path | None, name: str, write: Callable[[Path], ob
     """
     folder = cache_folder(name) if cache is None else Path(cache).expanduser() / name
     if not folder.exists():
-        with contextlib.suppress(FileExistsError):  # another process was faster and wrote the same files
+        with suppress(FileExistsError):  # another process was faster and wrote the same files
             write(folder)
     return folder
 
 
-def check_sizes(counts: Mapping[str, int], least: int, num_points: int, seed: int) -> None:
-    """Raise ValueError unless clouds can be generated: `least` or more of each split, of a point or more."""
+def write_generated(
+    folder: str | Path,
+    texts: Mapping[str, str],
+    listing: str,
+    counts: Mapping[str, int],
+    sample: Callable[[str, int, int, np.random.Generator], dict[str, np.ndarray]],
+    names: Sequence[str],
+    num_points: int,
+    seed: int,
+) -> Path:
+    """Write splits of random clouds, balanced over the classes (to one cloud) and in random order.
+
+    Args:
+        folder: where to write: a new or an empty folder; it appears complete or not at all.
+        texts: content of the text files by their names.
+        listing: name of the list of files of a split, with {} for the split.
+        counts: number of clouds of each split, as many as there are classes or more.
+        sample: maps the name of a class, a number of clouds, num_points and the source of all randomness to the
+            datasets of these clouds.
+        names: names of the classes.
+        num_points: points of each cloud.
+        seed: seed of the generator, 0 or more.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if a number is too small.
+        FileExistsError: if the folder holds anything.
+    """
     for split, count in counts.items():
-        check_count(f"num_{split}", count, minimum=least)
+        check_count(f"num_{split}", count, minimum=len(names))
     check_count("num_points", num_points)
     check_count("seed", seed, minimum=0)
+    target = Path(folder).expanduser()
+    with complete_or_absent(target) as staging:
+        for name, text in texts.items():
+            (staging / name).write_text(text)
+        for stream, (split, count) in enumerate(counts.items()):
+            labels = np.sort(np.arange(count) % len(names))
+            parts = [
+                sample(name, int((labels == number).sum()), num_points, np.random.default_rng([seed, stream, number]))
+                for number, name in enumerate(names)
+            ]
+            order = np.random.default_rng([seed, stream, len(names)]).permutation(count)
+            datasets = {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
+            write_split(staging, listing.format(split), split, label=labels.astype(np.uint8)[order, None], **datasets)
+    return target
 
 
-def write_split(folder: Path, split: str, listing: str, **arrays: np.ndarray) -> None:
+def write_split(folder: Path, listing: str, split: str, **arrays: np.ndarray) -> None:
     """Write the HDF5 file of a split, and the list that names it.
 
     Args:
         folder: where to write.
-        split: name of the split.
         listing: name of the list.
+        split: name of the split.
         **arrays: the datasets of the file.
     """
     name = f"ply_data_{split}0.h5"
     with h5py.File(folder / name, "w") as file:
         file.update(arrays)
     (folder / listing).write_text(f"{name}\n")
-
-
-def mixed_labels(num_clouds: int, num_classes: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced labels (N,), ascending, and the random order (N,) in which the clouds are stored."""
-    order = np.random.default_rng([*seed, num_classes]).permutation(num_clouds)
-    return np.sort(np.arange(num_clouds) % num_classes), order

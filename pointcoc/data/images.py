@@ -35,15 +35,11 @@ def image_folder(path: str | Path, split: str = "train", transform: Callable[[An
     root = check_folder("path", path)
     folder = _split_folder(root, split)
     _check_classes(folder, root / "train")
-    datasets = import_extra("torchvision.datasets")
-    endings = datasets.folder.IMG_EXTENSIONS
+    transform = transform or import_extra("torchvision.transforms").ToTensor()
     try:
-        dataset = datasets.ImageFolder(folder, transform=transform or import_extra("torchvision.transforms").ToTensor())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"every class folder of {folder} must hold images ({', '.join(endings)}); "
-            f"without images: {_listing(_empty_classes(folder, endings))}"
-        ) from error
+        dataset = import_extra("torchvision.datasets").ImageFolder(folder, transform=transform)
+    except FileNotFoundError as error:  # torchvision names the empty classes and the endings of images
+        raise FileNotFoundError(f"every class folder of {folder} must hold images; {error}") from error
     dataset.labels = torch.tensor(dataset.targets)
     return dataset
 
@@ -76,15 +72,6 @@ def _check_classes(folder: Path, train_folder: Path) -> None:
 def _folder_names(folder: Path) -> set[str]:
     """Name the folders in a folder."""
     return {entry.name for entry in folder.iterdir() if entry.is_dir()}
-
-
-def _empty_classes(folder: Path, endings: tuple[str, ...]) -> set[str]:
-    """Name the class folders that have no image in them."""
-    return {
-        name
-        for name in _folder_names(folder)
-        if not any(file.suffix.lower() in endings for file in (folder / name).rglob("*"))
-    }
 
 
 def _listing(names: set[str], most: int = 5) -> str:

@@ -92,15 +92,13 @@ class MaskFolder(Dataset):
 
 def read_image(path: Path) -> Tensor:
     """Read any image as three channels, floats in [0, 1], shape (3, H, W)."""
-    image = import_extra("PIL.Image")
-    with image.open(path) as file:
-        pixels = np.asarray(file.convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+    with import_extra("PIL.Image").open(path) as file:
+        pixels = np.array(file.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def _numbers(path: Path) -> np.ndarray:
-    image = import_extra("PIL.Image")
-    with image.open(path) as file:
+    with import_extra("PIL.Image").open(path) as file:
         if file.mode not in MASK_MODES:
             raise ValueError(
                 f"{path} must hold one number per pixel (mode {', '.join(MASK_MODES)}), got mode {file.mode}: "

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count, check_folder
-from pointcoc.data.collate import collate_sets
+from pointcoc.checks import check_choice, check_folder
+from pointcoc.data.clouds import dataset_of, joined, listed_files, open_hdf5, read_clouds, read_lines
+from pointcoc.data.collate import collate_sets, kind_of
 from pointcoc.pointset import PointSet
 
 CATEGORIES, PARTS_FILE = "all_object_categories.txt", "object2setofoids.json"
 TEXT_CATEGORIES = "synsetoffset2category.txt"
 SPLITS = ("train", "val", "test")
-NEEDED = ("data", "label", "pid")
 
 
 class HDF5Parts(Dataset):
@@ -57,18 +56,12 @@ class HDF5Parts(Dataset):
         transform: Callable[[Data], Data] | None = None,
     ) -> None:
         check_choice("split", split, (*SPLITS, "trainval"))
-        if num_points is not None:
-            check_count("num_points", num_points)
         root = check_folder("folder", folder)
         self.categories, self.parts = _read_categories(root)
         self.num_classes = 1 + max(max(one) for one in self.parts)
-        files = [file for one in SPLITS if one in split for file in _listed(root, one)]
+        files = [file for one in SPLITS if one in split for file in listed_files(root / list_name(one))]
         tables = [_read(file, num_points, self.parts) for file in files]
-        if len({table[0].shape[1] for table in tables}) > 1:
-            raise ValueError(f"num_points must be given where files of {root} store clouds of different sizes")
-        self.points, self.categories_of, self.labels = (
-            torch.from_numpy(np.concatenate([table[column] for table in tables])) for column in range(3)
-        )
+        self.points, self.categories_of, self.labels = joined(files, tables)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -77,9 +70,7 @@ class HDF5Parts(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its parts and its category."""
-        number = range(len(self))[index]
-        category = self.categories_of[number : number + 1]
-        data = Data(pos=self.points[number], y=self.labels[number], category=category)
+        data = Data(pos=self.points[index], y=self.labels[index], category=self.categories_of[index, None])
         return data if self.transform is None else self.transform(data)
 
 
@@ -121,9 +112,9 @@ def point_labels(items: Sequence[Data]) -> Tensor:
     for number, item in enumerate(items):
         label = item.y
         if not isinstance(label, Tensor) or label.shape != (len(item.pos),) or label.is_floating_point():
-            shape = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else repr(label)
             raise ValueError(
-                f"items must hold one integer `y` per point, shape ({len(item.pos)},), got {shape} in item {number}"
+                f"items must hold one integer `y` per point, shape ({len(item.pos)},), got {kind_of(label)} in item "
+                f"{number}"
             )
     return torch.cat([item.y.long() for item in items])
 
@@ -140,15 +131,10 @@ def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
             is_text = (root / TEXT_CATEGORIES).is_file()
             advice = "; it holds text: pointcoc.data.convert_part_text writes HDF5 files of it" if is_text else ""
             raise FileNotFoundError(f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does{advice}")
-    lines = [line.split() for line in (root / CATEGORIES).read_text().splitlines() if line.strip()]
-    wrong = [number for number, line in enumerate(lines, 1) if len(line) != 2]
-    if wrong or not lines:
-        raise ValueError(
-            f"{root / CATEGORIES} must hold a name and a key in each line, line {(wrong or [1])[0]} does not"
-        )
+    categories = read_categories(root / CATEGORIES)
     try:
         parts: Any = json.loads((root / PARTS_FILE).read_text())
-        table = tuple(tuple(int(part) for part in parts[key]) for _, key in lines)
+        table = tuple(tuple(int(part) for part in parts[key]) for _, key in categories)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{root / PARTS_FILE} must hold the parts of each category of {CATEGORIES} under its key, got "
@@ -156,65 +142,29 @@ def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...]
         ) from error
     if not all(table) or min(map(min, table)) < 0:
         raise ValueError(f"{root / PARTS_FILE} must hold at least one part of each category, 0 or more, got {table}")
-    return tuple(name for name, _ in lines), table
+    return tuple(name for name, _ in categories), table
 
 
-def _listed(root: Path, split: str) -> list[Path]:
-    """Find the files of a split beside their list, by their base names."""
-    listing = root / list_name(split)
-    if not listing.is_file():
-        raise FileNotFoundError(f"folder {root} must hold {listing.name}, the names of the HDF5 files of the split")
-    files = [root / PurePosixPath(line.strip()).name for line in listing.read_text().splitlines() if line.strip()]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing or not files:
-        raise FileNotFoundError(f"{listing} must name HDF5 files beside it, got {', '.join(missing) or 'none'}")
-    return files
+def read_categories(path: Path) -> list[list[str]]:
+    """Read name and key of each category."""
+    lines = [line.split() for line in read_lines(path, "name and key of each category")]
+    for number, line in enumerate(lines, 1):
+        if len(line) != 2:
+            raise ValueError(f"{path} must hold a name and a key in each line, line {number} is {' '.join(line)!r}")
+    return lines
 
 
 def _read(
     path: Path, num_points: int | None, parts: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read points (N, P, 3) float32, categories (N,) and parts (N, P), int64."""
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in NEEDED if name not in file]
-            if missing:
-                raise ValueError(f"{path} must hold the datasets {', '.join(NEEDED)}; {missing[0]} is missing")
-            points, label, part = (file[name][()] for name in NEEDED)
-    except (OSError, RuntimeError, TypeError) as error:  # all three are what h5py raises on damaged files
-        raise ValueError(f"{path} cannot be read as an HDF5 file; copy or download it again ({error})") from error
-    _check_shapes(path, points, label, part, num_points)
-    points, part = points[:, :num_points].astype(np.float32), part[:, :num_points].astype(np.int64)
-    label = label.reshape(-1).astype(np.int64)
-    _check_values(path, points, label, part, parts)
-    return points, label, part
-
-
-def _check_shapes(path: Path, points: np.ndarray, label: np.ndarray, part: np.ndarray, num_points: int | None) -> None:
-    if points.ndim != 3 or points.shape[2] != 3 or 0 in points.shape:
-        raise ValueError(f"data of {path} must have shape (N, P, 3), N and P at least 1, got {points.shape}")
-    if label.size != len(points) or label.dtype.kind not in "iu":
-        raise ValueError(f"label of {path} must be {len(points)} integers, got {label.dtype} {label.shape}")
-    if part.shape != points.shape[:2] or part.dtype.kind not in "iu":
-        raise ValueError(f"pid of {path} must be integers of shape {points.shape[:2]}, got {part.dtype} {part.shape}")
-    if num_points is not None and num_points > points.shape[1]:
-        raise ValueError(
-            f"num_points must be in [1, {points.shape[1]}], the points per cloud in {path}, got {num_points}"
-        )
-
-
-def _check_values(
-    path: Path, points: np.ndarray, label: np.ndarray, part: np.ndarray, parts: Sequence[Sequence[int]]
-) -> None:
-    bad = ~np.isfinite(points).all((1, 2))
-    if bad.any():
-        raise ValueError(f"data of {path} must be finite; row {bad.argmax()} holds NaN or infinite coordinates")
-    bad = (label < 0) | (label >= len(parts))
-    if bad.any():
-        raise ValueError(
-            f"label of {path} must be in [0, {len(parts) - 1}], the categories; row {bad.argmax()} holds "
-            f"{label[bad.argmax()]}"
-        )
+    points, label, _ = read_clouds(path, num_points, len(parts))
+    with open_hdf5(path) as file:
+        part = dataset_of(file, "pid", "data (N, P, 3), label (N, 1) and pid (N, P)")
+        shape = file["data"].shape[:2]
+        if part.shape != shape or part.dtype.kind not in "iu":
+            raise ValueError(f"pid of {path} must be integers of shape {shape}, got {part.dtype} {part.shape}")
+        part = part[:, :num_points].astype(np.int64)
     for number, allowed in enumerate(parts):
         rows = np.flatnonzero(label == number)
         wrong = ~np.isin(part[rows], allowed)
@@ -224,3 +174,4 @@ def _check_values(
                 f"pid of {path} must hold parts {tuple(allowed)} for category {number}; row {rows[row]} holds "
                 f"{part[rows[row], column]} at point {column}"
             )
+    return points, label, part

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice
-from pointcoc.data.generated import check_sizes, complete_or_absent, mixed_labels, write_split, written_once
+from pointcoc.data.generated import write_generated, written_once
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, HDF5Parts, list_name
 from pointcoc.data.part_solids import PARTS, part_clouds
 
 PART_SHAPES_VERSION = 1
 """Raised whenever the same arguments give other clouds, so that old caches are not read."""
+
+STARTS = dict(zip(PARTS, accumulate(map(len, PARTS.values()), initial=0), strict=False))
+"""First class of each category."""
 
 
 def part_shapes(
@@ -48,13 +52,11 @@ def part_shapes(
         ValueError: if an argument is not allowed.
     """
     check_choice("split", split, (*SPLITS, "trainval"))
-    sizes = f"{num_train}-{num_val}-{num_test}-{num_points}"
-    name = f"part-shapes-v{PART_SHAPES_VERSION}-{sizes}-seed{seed}"
+    name = f"part-shapes-v{PART_SHAPES_VERSION}-{num_train}-{num_val}-{num_test}-{num_points}-seed{seed}"
     write = partial(
         write_part_shapes, num_train=num_train, num_val=num_val, num_test=num_test, num_points=num_points, seed=seed
     )
-    folder = written_once(cache, name, write)
-    return HDF5Parts(folder, split, num_points, transform)
+    return HDF5Parts(written_once(cache, name, write), split, num_points, transform)
 
 
 def write_part_shapes(
@@ -82,42 +84,14 @@ def write_part_shapes(
         ValueError: if a number is too small.
         FileExistsError: if the folder holds anything.
     """
+    texts = {
+        CATEGORIES: "".join(f"{name}\t{name}\n" for name in PARTS),
+        PARTS_FILE: json.dumps({name: list(range(start, start + len(PARTS[name]))) for name, start in STARTS.items()}),
+    }
     counts = dict(zip(SPLITS, (num_train, num_val, num_test), strict=True))
-    check_sizes(counts, len(PARTS), num_points, seed)
-    target = Path(folder).expanduser()
-    with complete_or_absent(target) as staging:
-        _write_names(staging)
-        for stream, (split, count) in enumerate(counts.items()):
-            _write_split(staging, split, count, num_points, [seed, stream])
-    return target
+    return write_generated(folder, texts, list_name("{}"), counts, _sample, tuple(PARTS), num_points, seed)
 
 
-def _starts() -> dict[str, int]:
-    """First class of each category."""
-    counts = np.cumsum([0, *(len(parts) for parts in PARTS.values())])
-    return {name: int(start) for name, start in zip(PARTS, counts, strict=False)}
-
-
-def _write_names(folder: Path) -> None:
-    starts = _starts()
-    (folder / CATEGORIES).write_text("".join(f"{name}\t{name}\n" for name in PARTS))
-    classes = {name: list(range(starts[name], starts[name] + len(parts))) for name, parts in PARTS.items()}
-    (folder / PARTS_FILE).write_text(json.dumps(classes))
-
-
-def _write_split(folder: Path, split: str, count: int, num_points: int, seed: list[int]) -> None:
-    label, order = mixed_labels(count, len(PARTS), seed)
-    clouds, parts = [], []
-    for number, (name, start) in enumerate(_starts().items()):
-        rng = np.random.default_rng([*seed, number])
-        points, part = part_clouds(name, int((label == number).sum()), num_points, rng)
-        clouds.append(points)
-        parts.append(part + start)
-    write_split(
-        folder,
-        split,
-        list_name(split),
-        data=np.concatenate(clouds).astype(np.float32)[order],
-        label=label.astype(np.uint8)[order, None],
-        pid=np.concatenate(parts).astype(np.uint8)[order],
-    )
+def _sample(name: str, num_clouds: int, num_points: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    points, part = part_clouds(name, num_clouds, num_points, rng)
+    return {"data": points.astype(np.float32), "pid": (part + STARTS[name]).astype(np.uint8)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from pointcoc.checks import check_count, check_folder
 from pointcoc.data.generated import complete_or_absent, write_split
-from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name
+from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name, read_categories
 from pointcoc.files import first_line
 
 
@@ -36,23 +36,21 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
     """
     check_count("num_points", num_points)
     root, target = check_folder("folder", folder), Path(out).expanduser()
-    keys = _categories(root)
+    keys = {key: name for name, key in read_categories(root / TEXT_CATEGORIES)}
     rng = np.random.default_rng(seed)
     parts: dict[str, set[int]] = {key: set() for key in keys}
     with complete_or_absent(target) as staging:
         for split in SPLITS:
             objects = _objects(root, split, keys)
-            tables = [_read(file, num_points, rng) for _, file in objects]
-            for (key, _), table in zip(objects, tables, strict=True):
-                parts[key] |= set(table[:, 3].astype(int).tolist())
-            numbers = [list(keys).index(key) for key, _ in objects]
-            table = np.stack(tables)
+            table = np.stack([_read(file, num_points, rng) for _, file in objects])
+            for (key, _), points in zip(objects, table, strict=True):
+                parts[key] |= set(points[:, 3].astype(int).tolist())
             write_split(
                 staging,
-                split,
                 list_name(split),
+                split,
                 data=table[..., :3].astype(np.float32),
-                label=np.array(numbers, dtype=np.int64)[:, None],
+                label=np.array([[list(keys).index(key)] for key, _ in objects], dtype=np.int64),
                 pid=table[..., 3].astype(np.int64),
             )
         empty = [name for key, name in keys.items() if not parts[key]]
@@ -61,17 +59,6 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
         (staging / CATEGORIES).write_text("".join(f"{name}\t{key}\n" for key, name in keys.items()))
         (staging / PARTS_FILE).write_text(json.dumps({key: sorted(found) for key, found in parts.items()}))
     return target
-
-
-def _categories(root: Path) -> dict[str, str]:
-    """Names of the categories by their keys."""
-    path = root / TEXT_CATEGORIES
-    if not path.is_file():
-        raise FileNotFoundError(f"folder {root} must hold {path.name}, the name and the key of each category")
-    lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    if not lines or any(len(line) != 2 for line in lines):
-        raise ValueError(f"{path} must hold a name and a key in each line")
-    return {key: name for name, key in lines}
 
 
 def _objects(root: Path, split: str, keys: dict[str, str]) -> list[tuple[str, Path]]:

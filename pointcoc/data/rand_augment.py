@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,12 +24,9 @@ def keep_posterize_bits(transform: T) -> T:
     for part in (transform, *getattr(transform, "transforms", ())):
         for operation in getattr(part, "ops", ()):
             if str(getattr(operation, "name", "")).startswith("Posterize"):
-                operation.level_fn = _at_least_one(operation.level_fn)
+                operation.level_fn = partial(_at_least_one, operation.level_fn)
     return transform
 
 
-def _at_least_one(level: Callable[..., tuple[int, ...]]) -> Callable[..., tuple[int, ...]]:
-    def bits(magnitude: float, settings: Any) -> tuple[int, ...]:
-        return tuple(max(1, kept) for kept in level(magnitude, settings))
-
-    return bits
+def _at_least_one(level: Callable[..., tuple[int, ...]], magnitude: float, settings: Any) -> tuple[int, ...]:
+    return tuple(max(1, kept) for kept in level(magnitude, settings))

@@ -56,16 +56,11 @@ class ScanObjectNN(HDF5Clouds):
     ) -> None:
         check_choice("split", split, tuple(SPLITS))
         check_choice("variant", variant, tuple(VARIANTS))
-        file = _find_file(check_folder("folder", folder), split, variant)
+        part, ending = VARIANTS[variant]
+        file = check_folder("folder", folder) / part / f"{SPLITS[split]}{ending}"
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"folder {folder} must hold {part}/{file.name} for the {split} split of {variant}, as in h5_files.zip "
+                "of ScanObjectNN; it is missing"
+            )
         self._read([file], CLASSES, num_points, transform, max_bad)
-
-
-def _find_file(folder: Path, split: str, variant: str) -> Path:
-    part, ending = VARIANTS[variant]
-    file = folder / part / f"{SPLITS[split]}{ending}"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"folder {folder} must hold {part}/{file.name} for the {split} split of {variant}, as in h5_files.zip of "
-            f"ScanObjectNN; it is missing"
-        )
-    return file

@@ -7,6 +7,7 @@ one array `Area_N/ROOM.npy` with rows `x y z r g b class`, which is what the cac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -157,47 +158,37 @@ class RandomScene:
         low, high = self.scale
         factor = low + (high - low) * torch.rand(())
         angle = 2 * torch.pi * torch.rand(()) if self.turn else torch.zeros(())
-        cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros(()), torch.ones(())
-        rows = [torch.stack(row) for row in ((cos, sin, zero), (-sin, cos, zero), (zero, zero, one))]
-        return (factor * torch.stack(rows)).to(dtype)
+        cos, sin = angle.cos(), angle.sin()
+        return (factor * torch.tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])).to(dtype)
 
 
 def _rooms(area: Path) -> list[Path]:
     """Rooms of an area: arrays, and folders with Annotations that have no array beside them."""
-    arrays = sorted(area.glob("*.npy"))
-    known = {array.stem for array in arrays}
-    folders = sorted(one.parent for one in area.glob("*/Annotations") if one.parent.name not in known)
-    if not arrays and not folders:
+    folders = [one.parent for one in area.glob("*/Annotations")]
+    rooms = sorted(area.glob("*.npy")) + sorted(one for one in folders if not (area / f"{one.name}.npy").exists())
+    if not rooms:
         raise FileNotFoundError(f"{area} must hold rooms: ROOM/Annotations/*.txt or ROOM.npy, and holds neither")
-    return [*arrays, *folders]
+    return rooms
 
 
 def _read_room(room: Path, classes: Sequence[str]) -> np.ndarray:
     files = sorted((room / "Annotations").glob("*.txt"))
     if not files:
         raise ValueError(f"{room / 'Annotations'} must hold objects CLASS_NUMBER.txt, got none")
-    parts = []
-    for file in files:
-        rows = _read_object(file)
-        parts.append(np.column_stack([rows, np.full(len(rows), _class_of(file, classes), dtype=np.float64)]))
-    return np.concatenate(parts)
+    return np.concatenate([np.insert(_read_object(file), 6, _class_of(file, classes), axis=1) for file in files])
 
 
 def _class_of(file: Path, classes: Sequence[str]) -> int:
-    name = file.stem.rpartition("_")[0]
-    if name in classes:
-        return classes.index(name)
-    return classes.index(OTHER) if OTHER in classes else IGNORE
+    numbers = {name: number for number, name in enumerate(classes)}
+    return numbers.get(file.stem.rpartition("_")[0], numbers.get(OTHER, IGNORE))
 
 
 def _read_object(file: Path) -> np.ndarray:
     """Read rows `x y z r g b`, shape (N, 6); the fast reader first, then row by row to say what is wrong."""
-    try:
+    with suppress(ValueError):
         table = np.loadtxt(file, ndmin=2)
         if table.size and table.shape[1] == 6 and np.isfinite(table).all():
             return table
-    except ValueError:
-        pass
     lines = file.read_text(errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         if line.strip() and not _is_row(line):

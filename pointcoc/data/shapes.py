@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice
 from pointcoc.data.clouds import HDF5Clouds
-from pointcoc.data.generated import check_sizes, complete_or_absent, mixed_labels, write_split, written_once
+from pointcoc.data.generated import write_generated, written_once
 from pointcoc.data.solids import SOLIDS, solid_clouds
 
 SHAPES_VERSION = 1
@@ -47,8 +47,7 @@ def shapes(
     check_choice("split", split, ("train", "test"))
     name = f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
     write = partial(write_shapes, num_train=num_train, num_test=num_test, num_points=num_points, seed=seed)
-    folder = written_once(cache, name, write)
-    return HDF5Clouds(folder, split, num_points, transform)
+    return HDF5Clouds(written_once(cache, name, write), split, num_points, transform)
 
 
 def write_shapes(
@@ -74,21 +73,10 @@ def write_shapes(
         ValueError: if a number is too small.
         FileExistsError: if the folder holds anything.
     """
+    texts = {"shape_names.txt": "".join(f"{name}\n" for name in SOLIDS)}
     counts = {"train": num_train, "test": num_test}
-    check_sizes(counts, len(SOLIDS), num_points, seed)
-    with complete_or_absent(Path(folder).expanduser()) as staging:
-        (staging / "shape_names.txt").write_text("".join(f"{name}\n" for name in SOLIDS))
-        for stream, (split, count) in enumerate(counts.items()):
-            _write_split(staging, split, count, num_points, [seed, stream])
-    return Path(folder).expanduser()
+    return write_generated(folder, texts, "{}_files.txt", counts, _sample, tuple(SOLIDS), num_points, seed)
 
 
-def _write_split(folder: Path, split: str, num_clouds: int, num_points: int, seed: list[int]) -> None:
-    """Write balanced clouds in random order."""
-    labels, order = mixed_labels(num_clouds, len(SOLIDS), seed)
-    clouds = [
-        solid_clouds(name, int((labels == number).sum()), num_points, np.random.default_rng([*seed, number]))
-        for number, name in enumerate(SOLIDS)
-    ]
-    data, label = np.concatenate(clouds).astype(np.float32)[order], labels.astype(np.uint8)[order, None]
-    write_split(folder, split, f"{split}_files.txt", data=data, label=label)
+def _sample(name: str, num_clouds: int, num_points: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"data": solid_clouds(name, num_clouds, num_points, rng).astype(np.float32)}

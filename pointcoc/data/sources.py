@@ -49,10 +49,11 @@ class HubImages(Dataset):
         label_key: str = "label",
     ) -> None:
         datasets = import_extra("datasets", "sources")
-        create_dataset = import_extra("timm.data").create_dataset
+        timm = import_extra("timm.data")
         try:
-            opened = create_dataset(f"hfds/{name}", split=split, input_key=image_key, target_key=label_key)
-            self._reader = opened.reader
+            self._reader = timm.create_dataset(
+                f"hfds/{name}", split=split, input_key=image_key, target_key=label_key
+            ).reader
             table = self._reader.dataset.select_columns([label_key]).with_format("numpy")
             labels = np.asarray(table[:][label_key]) if len(table) else np.empty(0)
             if len(table) and self._reader.dataset[0][image_key] is None:
@@ -138,7 +139,9 @@ class ShardImages(IterableDataset):
         except (RuntimeError, KeyError, ValueError, OSError) as error:
             raise ValueError(_unknown_split(self._folder, split, error)) from error
         self._shards = [Path(self._folder, name) for name in self._reader.split_info.filenames]
-        self._check_shards()
+        for shard in self._shards:
+            if "://" not in str(shard) and not shard.is_file():
+                raise FileNotFoundError(f"shard {shard} is missing")
         if not self._reader.num_samples:
             raise ValueError(_unknown_split(self._folder, split, "the number of images is missing"))
         self._reader.num_samples = min(self._reader.num_samples, limit or self._reader.num_samples)
@@ -172,8 +175,7 @@ class ShardImages(IterableDataset):
         self._workers, self._process, self.processes = max(1, workers), process, processes
         self._reader.batch_size = self._reader.batch_size if batch_size is None else batch_size
         # timm's own way to measure with several processes repeats some images and leaves out others.
-        shared = (process, processes) if self.is_training else (0, 1)
-        self._reader.dist_rank, self._reader.dist_num_replicas = shared
+        self._reader.dist_rank, self._reader.dist_num_replicas = (process, processes) if self.is_training else (0, 1)
         self._reader.set_loader_cfg(num_workers=self._workers)
 
     def __len__(self) -> int:
@@ -218,11 +220,6 @@ class ShardImages(IterableDataset):
             raise ValueError(
                 f"workers{several} must be at most {len(self._shards) // processes}: {found}, got {workers}"
             )
-
-    def _check_shards(self) -> None:
-        for shard in self._shards:
-            if "://" not in str(shard) and not shard.is_file():
-                raise FileNotFoundError(f"shard {shard} is missing")
 
     def _check_epoch(self, count: int) -> None:
         """A reader whose shards give nothing ends at once; the other processes would wait for it."""

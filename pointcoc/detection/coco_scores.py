@@ -40,11 +40,13 @@ def record_scores(annotations: Any, images: list[int], found: list[dict[str, Any
         images: numbers of the images that are measured.
         found: the records of all of them.
     """
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     scores: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        results = _load(annotations, found)
+        results = annotations.loadRes(found) if found else COCO()  # loadRes takes no empty list
+        results.dataset.setdefault("annotations", [])
         for kind, name in (("bbox", "box"), ("segm", "mask")):
             evaluation = COCOeval(annotations, results, kind)
             evaluation.params.imgIds = images
@@ -53,17 +55,6 @@ def record_scores(annotations: Any, images: list[int], found: list[dict[str, Any
             evaluation.summarize()
             scores |= {f"{name}_{key}": float(value) for key, value in zip(NAMES, evaluation.stats[:3], strict=True)}
     return scores
-
-
-def _load(annotations: Any, found: list[dict[str, Any]]) -> Any:
-    if found:
-        return annotations.loadRes(found)
-    from pycocotools.coco import COCO
-
-    empty = COCO()  # loadRes takes no empty list
-    empty.dataset = {**annotations.dataset, "annotations": []}
-    empty.createIndex()
-    return empty
 
 
 def coco_records(image: int, one: Mapping[str, Tensor]) -> list[dict[str, Any]]:

@@ -201,8 +201,7 @@ def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: i
         raise ValueError("targets must be given in training, got None; call eval() for detections")
     if targets is not None and len(targets) != num_images:
         raise ValueError(f"targets must hold one entry per image ({num_images}), got {len(targets)}")
-    for row, target in enumerate(targets or ()):
-        boxes = target["boxes"]
+    for row, boxes in enumerate(target["boxes"] for target in targets or ()):
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must have shape (n, 4), got {tuple(boxes.shape)} for image {row}")
         flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)

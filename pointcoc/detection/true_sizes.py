@@ -116,10 +116,9 @@ def repeat_edges(features: Mapping[str, Tensor], sizes: Sizes) -> OrderedDict[st
         features: levels of the pyramid, zero outside the images.
         sizes: true (height, width) of each image.
     """
-    steps = (*REDUCTIONS, SIZE_DIVISIBLE)
     return OrderedDict(
         (name, torch.stack([_continue(one, h, w, step) for one, (h, w) in zip(level, sizes, strict=True)]))
-        for (name, level), step in zip(features.items(), steps, strict=True)
+        for (name, level), step in zip(features.items(), (*REDUCTIONS, SIZE_DIVISIBLE), strict=True)
     )
 
 

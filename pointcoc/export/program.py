@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointcoc.checks import check_choice, import_extra
+from pointcoc.checks import check_choice, check_folder, import_extra
 from pointcoc.models import ContextClusterNet, NetworkConfig
 
 FORMATS = (".pt2", ".onnx")
 ONNX_DTYPES = (torch.float32, torch.float16)
 OUTPUTS = ("logits", "stages", "assignments")
+FIXED_BACKENDS = {"ragged": "its shapes depend on the data", "triton": "its kernels need Triton and a GPU"}
 
 
 class ExportForm(nn.Module):
@@ -48,8 +49,6 @@ class ExportForm(nn.Module):
             return tuple(ContextClusterNet.forward_intermediates(self.net, input))
         _, features, assigned, _ = self.net._run(input, None, is_watched=self.output == "assignments")
         logits = ContextClusterNet.forward_head(self.net, features)
-        if self.output == "logits":
-            return (logits,)
         return (logits, *[block.center for stage in assigned for block in stage])
 
 
@@ -84,9 +83,8 @@ def export_network(
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"path must end with {' or '.join(FORMATS)}, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"folder {path.parent} of path does not exist; make it first")
-    _check_kind(net)
+    check_folder("the folder of path", path.parent)
+    _check(net, dynamic, output)
     example = example_input(net, size, num_points)
     if path.suffix == ".onnx":
         _write_onnx(net, path, example, dynamic, output)
@@ -95,6 +93,7 @@ def export_network(
     return path
 
 
+@torch.no_grad()
 def export_program(
     net: ContextClusterNet, example: Tensor, dynamic: bool = False, output: str = "logits", multiple: int = 1
 ) -> torch.export.ExportedProgram:
@@ -123,8 +122,7 @@ def export_program(
             f"images of other sizes need sides of at least {smallest_side(net.config)} for this network, also for "
             f"size, got {tuple(example.shape[2:])}; give such a size, or one fixed size"
         )
-    with torch.no_grad():
-        return torch.export.export(ExportForm(net, output), (example,), dynamic_shapes={"input": shapes}, strict=False)
+    return torch.export.export(ExportForm(net, output), (example,), dynamic_shapes={"input": shapes}, strict=False)
 
 
 def example_input(net: ContextClusterNet, size: tuple[int, int] | None, num_points: int | None) -> Tensor:
@@ -159,30 +157,23 @@ def _tiled_sides(config: NetworkConfig) -> list[int]:
     """Pixels a side that give each stage one site a region, or one window."""
     windows = config.window or (None,) * config.num_stages
     strides = itertools.accumulate(config.strides, operator.mul)
-    tiles = [
-        regions if window is None else int(window) for regions, window in zip(config.regions, windows, strict=True)
+    return [
+        stride * (regions if window is None else int(window))
+        for stride, regions, window in zip(strides, config.regions, windows, strict=True)
     ]
-    return [stride * tile for stride, tile in zip(strides, tiles, strict=True)]
-
-
-def _check_kind(net: Any) -> None:
-    if not isinstance(net, ContextClusterNet):
-        raise ValueError(f"net must be a ContextClusterNet, got {type(net).__name__}, which cannot be exported")
 
 
 def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
-    _check_kind(net)
+    if not isinstance(net, ContextClusterNet):
+        raise ValueError(f"net must be a ContextClusterNet, got {type(net).__name__}, which cannot be exported")
     config = net.config
     check_choice("output", output, OUTPUTS)
     if net.training:
         raise ValueError("the network is in training mode, where it drops paths at random: call net.eval() first")
-    if config.backend == "ragged":
+    if config.backend in FIXED_BACKENDS:
         raise ValueError(
-            "backend 'ragged' cannot be exported: its shapes depend on the data; load the network with backend='auto'"
-        )
-    if config.backend == "triton":
-        raise ValueError(
-            "backend 'triton' cannot be exported: its kernels need Triton and a GPU; load it with backend='auto'"
+            f"backend {config.backend!r} cannot be exported: {FIXED_BACKENDS[config.backend]}; load the network with "
+            "backend='auto'"
         )
     if config.on_lattice:
         return
@@ -212,13 +203,12 @@ def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bo
             f"{tuple(example.shape[2:])}; give such a size, or one fixed size"
         )
     program = export_program(net, example, dynamic, output, multiple)
-    names = ExportForm(net, output).output_names
     from pointcoc.export.onnx_functions import TRANSLATIONS
 
     written = torch.onnx.export(
         program,
         input_names=["input"],
-        output_names=names,
+        output_names=ExportForm(net, output).output_names,
         custom_translation_table=TRANSLATIONS,
         dynamo=True,
         verbose=False,

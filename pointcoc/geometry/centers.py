@@ -125,7 +125,8 @@ def distinct_rows(table: Tensor, pos: Tensor) -> Tensor:
     """
     num_regions, num, size = table.shape
     if torch.compiler.is_compiling():
-        place = _first_there(pos.unflatten(0, (num_regions, size)))
+        by_region = pos.unflatten(0, (num_regions, size))  # a place has the number of the first point there
+        place = (by_region[:, :, None] == by_region[:, None]).all(-1).to(pos.dtype).argmax(-1)
         taken = table.to(pos.dtype) @ (place[..., None] == torch.arange(size, device=pos.device)).to(pos.dtype)
         equal = (taken[:, :, None] == taken[:, None]).all(-1)
     else:
@@ -164,18 +165,9 @@ def _mix(number: Tensor) -> Tensor:
     return z ^ (z >> 31)
 
 
-def _first_there(pos: Tensor) -> Tensor:
-    """Number of the first point at the place of each point of its region, (R, n, D) to (R, n)."""
-    same = pos.new_ones((), dtype=torch.bool)
-    for axis in pos.unbind(-1):
-        same = same & (axis[:, :, None] == axis[:, None])
-    return same.to(pos.dtype).argmax(-1)
-
-
 def _place(pos: Tensor, segments: Segments) -> Tensor:
     """Number of the place of each point: coincident points of a region share one."""
-    key = torch.cat([segments.index[:, None].to(pos.dtype), pos], dim=1)
-    return key.unique(dim=0, return_inverse=True)[1]
+    return torch.cat([segments.index[:, None].to(pos.dtype), pos], dim=1).unique(dim=0, return_inverse=True)[1]
 
 
 def _outer(per_axis: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pointcoc.geometry.centers import fps_members
 from pointcoc.geometry.curves import hilbert_order
-from pointcoc.geometry.regions import IndexOrder, PaddedRegions, RaggedRegions, Regions, UniformRegions
+from pointcoc.geometry.regions import IndexOrder, PaddedRegions, RaggedRegions, Regions, UniformRegions, inverse_of
 from pointcoc.geometry.sampling import canonical_order
 from pointcoc.geometry.segments import Segments
 from pointcoc.pointset import PointSet, counts_to_ptr
@@ -31,11 +31,14 @@ def curve_regions(points: PointSet, window: int, proposals: str, centers: int, c
     order = order[hilbert_order(points.pos[order], sets)]
     runs = equal_runs(sets, (sets.counts + window - 1) // window)
     pos = points.pos.index_select(0, order)
-    if proposals == "fps":
-        point, center = fps_members(pos, runs, centers, center_neighbors)
-    else:
-        point, center = run_members(pos, runs, centers)
-    return _tabulate(RaggedRegions(runs, point, center, centers, IndexOrder.of(order)))
+    is_fps = proposals == "fps"
+    pairs = fps_members(pos, runs, centers, center_neighbors) if is_fps else run_members(pos, runs, centers)
+    # The table of members is made beforehand, since runs differ by a point at most.
+    padded, row = RaggedRegions(runs, *pairs, centers).uniform()
+    in_order = IndexOrder(order, inverse_of(order))
+    if runs.size is not None:
+        return UniformRegions(runs, padded.members, in_order)
+    return PaddedRegions(runs, padded, row, in_order)
 
 
 def equal_runs(segments: Segments, num: Tensor) -> Segments:
@@ -79,11 +82,3 @@ def run_members(pos: Tensor, runs: Segments, centers: int) -> tuple[Tensor, Tens
 def _part(segments: Segments, num: Tensor) -> Tensor:
     """Part of its segment each row is in, of `num` (N,) equal parts: the i with i n / num < row + 1, the largest."""
     return ((segments.column + 1) * num - 1) // segments.counts[segments.index]
-
-
-def _tabulate(regions: RaggedRegions) -> Regions:
-    """The same regions with the table of members made beforehand, since runs differ by a point at most."""
-    padded, row = regions.uniform()
-    if regions.segments.size is not None:
-        return UniformRegions(regions.segments, padded.members, regions.order)
-    return PaddedRegions(regions.segments, padded, row, regions.order)

@@ -44,10 +44,11 @@ def knn_grid(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k
     grid = _Grid.of(pos, sets)
     order = torch.argsort(grid.key(query, query_sets.index))  # queries that follow one another share cells
     for rows in order.split(max(1, min(MOST_QUERIES, MOST_PAIRS // (2 * k)))):
-        ask = _Queries.of(grid, query.index_select(0, rows), query_sets.index.index_select(0, rows), k)
-        for part in ask.parts(grid):
-            found = _nearest(grid, part, k)
-            index.index_copy_(0, rows[part.number], found)
+        pos, batch = query.index_select(0, rows), query_sets.index.index_select(0, rows)
+        limit = _limits(grid, pos, batch, k)
+        ask = _Queries(torch.arange(len(rows), device=pos.device), pos, limit, *_runs(grid, pos, batch, limit))
+        for part in ask.parts():
+            index.index_copy_(0, rows[part.number], _nearest(grid, part, k))
     return index
 
 
@@ -83,8 +84,7 @@ class _Grid:
         # By set, then by Morton number: the points of a cell of any level, of one set, are one run of this list, and
         # two binary searches find it. Stable, so that points of one smallest cell stay in the order of their rows.
         keys, row = torch.sort(empty.key(pos, sets.index), stable=True)
-        axes = tuple(axis.index_select(0, row) for axis in pos.unbind(1))
-        return cls(sets, low, empty.edge, bits, keys, row, axes)
+        return cls(sets, low, empty.edge, bits, keys, row, tuple(axis.index_select(0, row) for axis in pos.unbind(1)))
 
     def key(self, pos: Tensor, batch: Tensor) -> Tensor:
         """Number of the smallest cell of places (Q, D) of sets (Q,); places outside count to the nearest cell."""
@@ -121,17 +121,10 @@ class _Queries:
     start: Tensor
     length: Tensor
 
-    @classmethod
-    def of(cls, grid: _Grid, pos: Tensor, batch: Tensor, k: int) -> _Queries:
-        limit = _limits(grid, pos, batch, k)
-        run_query, start, length = _runs(grid, pos, batch, limit)
-        return cls(torch.arange(len(pos), device=pos.device), pos, limit, run_query, start, length)
-
-    def parts(self, grid: _Grid) -> Iterator[_Queries]:
+    def parts(self) -> Iterator[_Queries]:
         """Split so that a part has about `MOST_PAIRS` candidates."""
         pairs = torch.zeros_like(self.number).index_add(0, self.run_query, self.length).cumsum(0)
-        total = int(pairs[-1])
-        steps = torch.arange(MOST_PAIRS, total + MOST_PAIRS, MOST_PAIRS, device=pairs.device)
+        steps = torch.arange(MOST_PAIRS, int(pairs[-1]) + MOST_PAIRS, MOST_PAIRS, device=pairs.device)
         ends = [0, *torch.searchsorted(pairs, steps, right=True).tolist(), len(self.number)]
         for begin, end in itertools.pairwise(sorted(set(ends))):
             # The runs of a query follow one another, since `run_query` ascends.
@@ -201,17 +194,33 @@ def _nearest(grid: _Grid, ask: _Queries, k: int) -> Tensor:
         where = place[inside] * 2**width + column[inside]
         values = distance.new_full((len(chosen) * 2**width,), torch.inf).index_copy(0, where, distance[inside])
         rows = row.new_full(values.shape, -1).index_copy(0, where, row[inside])
-        index[chosen] = _smallest(values.view(-1, 2**width), rows.view(-1, 2**width), k)
+        table = rows.view(-1, 2**width)
+        index[chosen] = table.gather(1, smallest(values.view_as(table), k, table)[1])
     return index
 
 
-def _smallest(distance: Tensor, row: Tensor, k: int) -> Tensor:
-    """Rows of the k smallest distances of each line in rising order, the lower row on ties; -1 at infinity."""
-    # topk may order equal values in any way. One value more than wanted shows a tie across the end too.
+def smallest(distance: Tensor, k: int, row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Find the k smallest distances of each line.
+
+    `topk` alone breaks ties in a way that depends on the length of the lines: on the company of a set.
+
+    Args:
+        distance: shape (Q, n).
+        k: how many, at most n.
+        row: which of equal distances comes first, the one with the lower number, shape (Q, n); by column if not given.
+
+    Returns:
+        Distances in rising order, and their columns, shapes (Q, k).
+    """
+    if torch.compiler.is_compiling():
+        column = distance.argsort(dim=1, stable=True)[:, :k]
+        return distance.gather(1, column), column
+    # One value more than wanted shows a tie across the end too.
     value, column = distance.topk(min(k + 1, distance.shape[1]), largest=False, sorted=True)
     tied = (value.diff(dim=1) == 0).any(1).nonzero().squeeze(1)  # inf - inf is nan: padding does not tie
     if len(tied):
-        by_row = row[tied].argsort(dim=1)
+        columns = torch.arange(distance.shape[1], device=distance.device).expand(len(tied), -1)
+        by_row = columns if row is None else row[tied].argsort(dim=1)
         order = by_row.gather(1, distance[tied].gather(1, by_row).argsort(dim=1, stable=True))
         column = column.index_copy(0, tied, order[:, : column.shape[1]])
-    return row.gather(1, column[:, :k])
+    return value[:, :k], column[:, :k]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from pointcoc.checks import check_range
 from pointcoc.extensions import extension
-from pointcoc.geometry.grid_search import knn_grid
+from pointcoc.geometry.grid_search import knn_grid, smallest
 from pointcoc.geometry.segments import Segments
 from pointcoc.geometry.sizes import ravel, unravel
 from pointcoc.pointset import PointSet, counts_to_ptr
@@ -50,15 +51,13 @@ def lattice_reduce(points: PointSet, window: int, stride: int) -> tuple[PointSet
     assert points.sizes is not None
     sites, batch = points.pos.long(), points.batch
     coarse = _Lattices((points.sizes + stride - 1) // stride)
-    anchor_key = coarse.key(sites // stride, batch).unique()
-    anchor, anchor_batch = coarse.site(anchor_key)
+    anchor, anchor_batch = coarse.site(coarse.key(sites // stride, batch).unique())
     fine = _Lattices(points.sizes)
     offsets = torch.tensor(list(itertools.product(range(window), repeat=sites.shape[1])), device=sites.device)
     wanted = (anchor * stride - (window - stride + 1) // 2)[:, None] + offsets
-    index = _find(fine, wanted, anchor_batch, fine.key(sites, batch))
     ptr = counts_to_ptr(torch.bincount(anchor_batch, minlength=points.num_sets))
     anchors = PointSet(points.x.new_empty(len(anchor), 0), anchor.to(points.pos.dtype), ptr, coarse.sizes)
-    return anchors, index
+    return anchors, _find(fine, wanted, anchor_batch, fine.key(sites, batch))
 
 
 def knn(pos: Tensor, ptr: Tensor, query: Tensor, query_ptr: Tensor, k: int) -> Tensor:
@@ -89,8 +88,9 @@ def knn_segments(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segment
     """Find the k nearest points; as `knn`, with the sets as segments."""
     check_range("k", k, 1)
     is_large = not torch.compiler.is_compiling() and len(pos) > LARGE and _longest(sets) > LARGE
-    if extension("torch_cluster", pos.device) is not None and not (is_large and pos.is_cuda):
-        return _knn_torch_cluster(pos, sets, query, query_sets, k)
+    module = extension("torch_cluster", pos.device)
+    if module is not None and not (is_large and pos.is_cuda):
+        return _knn_torch_cluster(module, pos, sets, query, query_sets, k)
     return (knn_grid if is_large else _knn_torch)(pos, sets, query, query_sets, k)
 
 
@@ -137,9 +137,9 @@ def _find(lattices: _Lattices, wanted: Tensor, batch: Tensor, keys: Tensor) -> T
     return torch.where(inside & (keys[row] == key), row, -1)
 
 
-def _knn_torch_cluster(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
-    module = extension("torch_cluster")
-    assert module is not None
+def _knn_torch_cluster(
+    module: ModuleType, pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int
+) -> Tensor:
     edges = module.knn(pos, query, k, sets.index, query_sets.index, batch_size=sets.num)
     found = counts_to_ptr(torch.bincount(edges[0], minlength=len(query)))
     rank = torch.arange(edges.shape[1], device=pos.device) - found[edges[0]]
@@ -157,7 +157,7 @@ def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments,
             distance += (padded[..., axis].index_select(0, batch) - part[:, axis, None]).square()
         if sets.size is None:
             distance.masked_fill_(~present[batch], torch.inf)
-        value, column = _smallest(distance, nearest)
+        value, column = smallest(distance, nearest)
         parts.append(torch.where(value.isinf(), -1, column + sets.ptr.index_select(0, batch)[:, None]))
     index = torch.cat(parts) if parts else torch.empty(0, nearest, dtype=torch.int64, device=pos.device)
     return torch.nn.functional.pad(index, (0, k - nearest), value=-1)
@@ -169,19 +169,3 @@ def _chunks(query: Tensor, batch: Tensor, num_points: int) -> Iterable[tuple[Ten
         return [(query, batch)]
     size = max(1, 4_194_304 // max(1, num_points))
     return zip(query.split(size), batch.split(size), strict=True)
-
-
-def _smallest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k smallest values of each row and their columns, in rising order, the first column on ties.
-
-    `topk` alone breaks ties in a way that depends on the length of the rows: on the company of a set.
-    """
-    if torch.compiler.is_compiling():
-        column = distance.argsort(dim=1, stable=True)[:, :k]
-        return distance.gather(1, column), column
-    value, column = distance.topk(min(k + 1, distance.shape[1]), largest=False, sorted=True)
-    tied = (value.diff(dim=1) == 0).any(1).nonzero().squeeze(1)  # inf - inf is nan: padding does not tie
-    if len(tied):
-        order = distance[tied].argsort(dim=1, stable=True)[:, : column.shape[1]]
-        column = column.index_copy(0, tied, order)
-    return value[:, :k], column[:, :k]

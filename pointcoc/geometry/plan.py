@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -148,19 +147,22 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
         _check_sets(points.validate(), on_lattice)
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
-    plans = []
+    plans: list[StagePlan] = []
     for stage in stages:
-        plan = _plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage)
-        plans.append(plan)
-        level = plan.anchors
+        plans.append(_plan_lattice(level, stage) if on_lattice else _plan_cloud(level, stage))
+        level = plans[-1].anchors
     return NetworkPlan(order, tuple(plans))
 
 
 def _clone(points: PointSet) -> PointSet:
     """The positions of points as tensors that were not made in inference mode."""
-    sizes = None if points.sizes is None else points.sizes.clone()
-    x = points.x.new_empty(points.num_points, 0)
-    return PointSet(x, points.pos.clone(), points.ptr.clone(), sizes, points.grid, points.size)
+    return replace(
+        points,
+        x=points.x.new_empty(points.num_points, 0),
+        pos=points.pos.clone(),
+        ptr=points.ptr.clone(),
+        sizes=None if points.sizes is None else points.sizes.clone(),
+    )
 
 
 def make_grid_plan(
@@ -190,21 +192,21 @@ def _make_grid_plan(
         for _, stride in _steps(stage):
             grid = _coarse(grid, stride)
             anchors = _grid_level(grid, num_sets, device, dtype)
-            canvas = None if level.lattice is not None else _canvas(level, anchors, stride)
             steps.append(
-                Reduction(anchors=anchors, sets=Segments.of(anchors), source_grid=level.lattice, canvas=canvas)
+                Reduction(
+                    anchors=anchors,
+                    sets=Segments.of(anchors),
+                    source_grid=level.lattice,
+                    canvas=None if level.lattice is not None else _canvas(level, anchors, stride),
+                )
             )
             level = anchors
         plans.append(_stage_plan(steps, _grid_regions(level, stage)))
     return NetworkPlan(None, tuple(plans))
 
 
-@functools.lru_cache(maxsize=32)
-def _cached_grid_plan(
-    grid: Grid, num_sets: int, stages: tuple[StageGeometry, ...], device: torch.device, dtype: torch.dtype
-) -> NetworkPlan:
-    with torch.inference_mode(False):  # a plan made during inference must serve training too
-        return _make_grid_plan(grid, num_sets, stages, device, dtype)
+# A plan made during inference must serve training too.
+_cached_grid_plan = functools.lru_cache(maxsize=32)(torch.inference_mode(False)(_make_grid_plan))
 
 
 def _coarse(grid: Grid, stride: int) -> Grid:
@@ -219,16 +221,17 @@ def _steps(stage: StageGeometry) -> tuple[tuple[int, int], ...]:
 
 def _stage_plan(steps: Sequence[Reduction], regions: Regions) -> StagePlan:
     *before, last = steps
-    fields = {field.name: getattr(last, field.name) for field in dataclasses.fields(last)}
-    return StagePlan(**fields, regions=regions, before=tuple(before))
+    return StagePlan(**vars(last), regions=regions, before=tuple(before))
 
 
 def _grid_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
-    counts = None if anchors.lattice is None else equal_tiles(anchors.lattice, stage)
-    if counts is None:
-        return cell_regions(anchors, stage.regions, _whole(stage.window), stage.centers)
-    assert anchors.lattice is not None
-    return grid_regions(anchors.lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
+    """Regions of complete lattices: equal tiles where the sites divide into them, else cells."""
+    lattice = anchors.lattice
+    window = _whole(stage.window)
+    if lattice is not None and all(surely(size % (window or stage.regions) == 0) for size in lattice):
+        counts = [size // window if window else stage.regions for size in lattice]
+        return grid_regions(lattice, anchors.num_sets, counts, stage.centers, anchors.pos.device)
+    return cell_regions(anchors, stage.regions, window, stage.centers)
 
 
 def _canvas(source: PointSet, anchors: PointSet, stride: int) -> Canvas:
@@ -267,11 +270,10 @@ def _plan_cloud(level: PointSet, stage: StageGeometry) -> StagePlan:
 
 
 def _farthest(level: PointSet, sets: Segments, stride: int) -> PointSet:
-    num = (level.counts + stride - 1) // stride if sets.size is None else ceil_div(sets.size, stride)
-    chosen = farthest_points(level.pos, sets, num)
-    ptr = counts_to_ptr(num) if isinstance(num, Tensor) else Segments.equal(sets.num, num, level.pos.device).ptr
-    size = None if isinstance(num, Tensor) else num
-    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), ptr, size=size)
+    num = (level.counts + stride - 1) // stride
+    size = None if sets.size is None else ceil_div(sets.size, stride)
+    chosen = farthest_points(level.pos, sets, num if size is None else size)
+    return PointSet(level.x.index_select(0, chosen), level.pos.index_select(0, chosen), counts_to_ptr(num), size=size)
 
 
 def _voxels(level: PointSet, sets: Segments, edge: float) -> PointSet:
@@ -306,14 +308,6 @@ def _grid_level(grid: Grid, num_sets: int, device: torch.device, dtype: torch.dt
     sizes = torch.tensor([grid], device=device).repeat(num_sets, 1)
     sites = sites.repeat(num_sets, 1)
     return PointSet(sites[:, :0], sites, ptr, sizes, grid)
-
-
-def equal_tiles(grid: tuple[int, ...], stage: StageGeometry) -> tuple[int, ...] | None:
-    """Return the tiles per axis if the regions of a stage are equal tiles of the lattice `grid`, else None."""
-    window = _whole(stage.window)
-    if not all(surely(size % (window or stage.regions) == 0) for size in grid):
-        return None
-    return tuple(size // window if window else stage.regions for size in grid)
 
 
 def _whole(window: float | None) -> int | None:

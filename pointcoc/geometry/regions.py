@@ -32,15 +32,15 @@ def inverse_of(order: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class IndexOrder(Movable):
-    """Enter and leave region order by an index: `order` (N,) lists the rows in region order."""
+    """Enter and leave region order by an index.
+
+    Args:
+        order: rows in region order, (N,).
+        inverse: its inverse, from `inverse_of`, (N,).
+    """
 
     order: Tensor
     inverse: Tensor
-
-    @classmethod
-    def of(cls, order: Tensor) -> IndexOrder:
-        """Make it from the rows in region order."""
-        return cls(order, inverse_of(order))
 
     def enter(self, x: Tensor) -> Tensor:
         """Put rows (N, ...) into region order."""
@@ -135,13 +135,7 @@ class UniformRegions(Movable):
 
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows."""
-        members = self.members.expand(self.segments.num, -1, -1)
-        # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
-        region, center, row = members.nonzero(as_tuple=True)
-        size = members.shape[-1]
-        return RaggedRegions(
-            self.segments, region * size + row, region * self.num_centers + center, self.num_centers, self.order
-        )
+        return _listed(self.segments, self.members.expand(self.segments.num, -1, -1), self.order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,12 +167,14 @@ class RaggedRegions(Movable):
 
     def uniform(self) -> tuple[UniformRegions, Tensor]:
         """Return regions padded to the longest, and the padded row of each row, shape (N,)."""
-        segments = self.segments
-        longest = int(segments.counts.max())
-        column = segments.column
-        members = _member_table(self, column, longest)
-        padded = Segments.equal(segments.num, longest, members.device)
-        return UniformRegions(padded, members), segments.index * longest + column
+        num, column = self.segments.num, self.segments.column
+        longest = int(self.segments.counts.max())
+        # One flat index in the order (region, center, column), which is that of the table.
+        place = self.member_center * longest + column[self.member_point]
+        table = torch.zeros(num * self.num_centers * longest, dtype=torch.bool, device=place.device)
+        members = table.index_fill(0, place, True).view(num, self.num_centers, longest)
+        padded = UniformRegions(Segments.equal(num, longest, place.device), members)
+        return padded, self.segments.index * longest + column
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +204,18 @@ class PaddedRegions(Movable):
 
     def ragged(self) -> RaggedRegions:
         """Return the same regions as lists of rows; waits for the device."""
-        region, center, column = self.padded.members.nonzero(as_tuple=True)
-        point = self.segments.ptr[region] + column
-        return RaggedRegions(self.segments, point, region * self.num_centers + center, self.num_centers, self.order)
+        return _listed(self.segments, self.padded.members, self.order)
 
 
 Regions = UniformRegions | PaddedRegions | RaggedRegions
+
+
+def _listed(segments: Segments, members: Tensor, order: Order) -> RaggedRegions:
+    """Regions as lists, from the table of what belongs to each proposal, (R, m, longest)."""
+    # Pairs come by region, center, row: the points of a proposal are summed in the order of the rows.
+    region, center, column = members.nonzero(as_tuple=True)
+    num_centers = members.shape[1]
+    return RaggedRegions(segments, segments.ptr[region] + column, region * num_centers + center, num_centers, order)
 
 
 def grid_regions(
@@ -234,8 +236,7 @@ def grid_regions(
     for f, t in zip(counts, tile, strict=True):
         num_tiles, size = num_tiles * f, size * t
     order = TileOrder(tuple(grid), tuple(counts)) if any(f != 1 for f in counts) else None
-    edges = torch.tensor([tile], device=device)
-    members = _cell_members(edges, size, centers)
+    members = _cell_members(torch.tensor([tile], device=device), size, centers)
     all_exist = all(surely(t >= centers) for t in tile)
     return UniformRegions(Segments.equal(num_tiles, size, device), members, order, all_exist)
 
@@ -251,14 +252,21 @@ def cell_regions(points: PointSet, counts: int, window: int | None, centers: int
         window: sites per axis of a cell.
         centers: proposals per axis.
     """
-    cells = _Cells(points, counts, window)
-    order = inverse_of(cells.place)
-    index, column = cells.region.index_select(0, order), cells.column.index_select(0, order)
-    padded = UniformRegions(
-        Segments.equal(cells.num, cells.longest, order.device), _cell_members(cells.edge, cells.longest, centers)
-    )
-    segments = Segments(counts_to_ptr(cells.edge.prod(1)), index, None)
-    return PaddedRegions(segments, padded, index * cells.longest + column, IndexOrder(order, cells.place))
+    sizes, sets, sites = points.sizes, Segments.of(points), points.pos.long()
+    assert sizes is not None
+    cells = sizes.clamp(max=counts) if window is None else (sizes + window - 1) // window
+    num, longest = _cell_numbers(points, counts, window)
+    size, of_set = spread(sizes, sets), spread(cells, sets)
+    cell = sites * of_set // size if window is None else sites // window
+    start, edge = _cell_bounds(cell, of_set, size, window)
+    column = ravel(sites - start, edge)
+    place = spread(points.ptr[:-1], sets) + _sites_before(start, edge, size) + column
+    order = IndexOrder(inverse_of(place), place)
+    region = order.enter(ravel(cell, of_set) + spread(counts_to_ptr(cells.prod(1))[:-1], sets))
+    edges = _cell_edges(sets, cells, sizes, num, window)
+    padded = UniformRegions(Segments.equal(num, longest, region.device), _cell_members(edges, longest, centers))
+    segments = Segments(counts_to_ptr(edges.prod(1)), region, None)
+    return PaddedRegions(segments, padded, region * longest + order.enter(column), order)
 
 
 def lattice_regions(points: PointSet, counts: int, window: int | None, centers: int) -> Regions:
@@ -278,8 +286,7 @@ def lattice_regions(points: PointSet, counts: int, window: int | None, centers: 
     cell = sites * counts // size if window is None else sites // window
     start, edge = _cell_bounds(cell, cells[points.batch], size, window)
     segments, order = _group(cell, cells, points)
-    members = lattice_members((sites - start)[order.order], edge[order.order], centers)
-    point, center = members.nonzero(as_tuple=True)
+    point, center = lattice_members(order.enter(sites - start), order.enter(edge), centers).nonzero(as_tuple=True)
     num_centers = centers ** points.pos.shape[1]
     center = segments.index[point] * num_centers + center
     # In small cells several proposals have the same points. The first alone keeps them: see `first_of_equal`.
@@ -312,18 +319,15 @@ def cloud_regions(
     if window is not None or counts != 1:
         segments, order = _group(cell, cells, points)
         pos, inside = order.enter(pos), order.enter(inside)
-    if proposals == "fps" and segments.size is None:
-        point, center = fps_members(pos, segments, centers, center_neighbors)
-        return RaggedRegions(segments, point, center, centers, order)
-    if proposals == "fps":
+    if proposals == "fps" and segments.size is not None:
         return UniformRegions(segments, fps_member_table(pos, segments, centers, center_neighbors), order)
+    if proposals == "fps":
+        return RaggedRegions(segments, *fps_members(pos, segments, centers, center_neighbors), centers, order)
     members = cloud_members(inside, centers)
-    if segments.size is None:
-        point, center = members.nonzero(as_tuple=True)
-        return RaggedRegions(
-            segments, point, segments.index[point] * members.shape[1] + center, members.shape[1], order
-        )
-    return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
+    if segments.size is not None:
+        return UniformRegions(segments, members.unflatten(0, (segments.num, segments.size)).mT, order)
+    point, center = members.nonzero(as_tuple=True)
+    return RaggedRegions(segments, point, segments.index[point] * members.shape[1] + center, members.shape[1], order)
 
 
 def _cloud_cells(points: PointSet, sets: Segments, counts: int, window: float | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -339,34 +343,14 @@ def _cloud_cells(points: PointSet, sets: Segments, counts: int, window: float | 
     return cell, cells, place - cell
 
 
-class _Cells:
-    """The cells of complete lattices, and the cell of each site, as closed forms of the sizes.
-
-    `edge` (R, D) holds the sites per axis of each cell, `region` (N,) the cell of each site, `column` (N,) its number
-    within the cell in row order, and `place` (N,) its row in region order.
-    """
-
-    def __init__(self, points: PointSet, counts: int, window: int | None):
-        sizes, sets = points.sizes, Segments.of(points)
-        assert sizes is not None
-        cells = sizes.clamp(max=counts) if window is None else (sizes + window - 1) // window
-        self.num, self.longest = _cell_numbers(points, counts, window)
+def _cell_edges(sets: Segments, cells: Tensor, sizes: Tensor, num: int, window: int | None) -> Tensor:
+    """Sites per axis of all `num` cells, (R, D), set after set."""
+    if sets.size is not None:
+        of_set = Segments.equal(sets.num, num // sets.num, cells.device)
+    else:
         ptr = counts_to_ptr(cells.prod(1))
-        of_set = Segments.equal(sets.num, self.num // sets.num, ptr.device) if sets.size is not None else None
-        if of_set is None:
-            numbers = torch.arange(sets.num, device=ptr.device)
-            of_set = Segments(ptr, numbers.repeat_interleave(cells.prod(1), output_size=self.num), None)
-        self.edge = _cell_edges(of_set, cells, sizes, window)
-        size, cells, site = spread(sizes, sets), spread(cells, sets), points.pos.long()
-        cell = site * cells // size if window is None else site // window
-        start, edge = _cell_bounds(cell, cells, size, window)
-        self.region = ravel(cell, cells) + spread(ptr[:-1], sets)
-        self.column = ravel(site - start, edge)
-        self.place = spread(points.ptr[:-1], sets) + _sites_before(start, edge, size) + self.column
-
-
-def _cell_edges(of_set: Segments, cells: Tensor, sizes: Tensor, window: int | None) -> Tensor:
-    """Sites per axis of all cells, (R, D); segment b holds the cells of set b."""
+        index = torch.arange(sets.num, device=ptr.device).repeat_interleave(ptr.diff(), output_size=num)
+        of_set = Segments(ptr, index, None)
     cells, sizes = spread(cells, of_set), spread(sizes, of_set)
     return _cell_bounds(unravel(of_set.column, cells), cells, sizes, window)[1]
 
@@ -428,12 +412,4 @@ def _group(cell: Tensor, cells: Tensor, points: PointSet) -> tuple[Segments, Ind
     # on the order in which the points came.
     order = torch.argsort(key, stable=True)
     _, counts = torch.unique_consecutive(key[order], return_counts=True)
-    return Segments.from_ptr(counts_to_ptr(counts)), IndexOrder.of(order)
-
-
-def _member_table(regions: RaggedRegions, column: Tensor, longest: int) -> Tensor:
-    """Membership as a table (R, m, longest)."""
-    # One flat index in the order (region, center, column), which is that of the table.
-    place = regions.member_center * longest + column[regions.member_point]
-    table = torch.zeros(regions.segments.num * regions.num_centers * longest, dtype=torch.bool, device=place.device)
-    return table.index_fill(0, place, True).view(regions.segments.num, regions.num_centers, longest)
+    return Segments.from_ptr(counts_to_ptr(counts)), IndexOrder(order, inverse_of(order))

@@ -126,8 +126,7 @@ def _fps_torch_cluster(pos: Tensor, segments: Segments, num: Tensor | int, start
     start_first = torch.argsort(2 * segments.index - is_start, stable=True)
     exact = num.double() if isinstance(num, Tensor) else float(num)
     ratio = (exact - 0.5) / segments.counts  # torch-cluster takes the ceiling of ratio * count
-    chosen = module.fps(pos[start_first].double(), ptr=segments.ptr, ratio=ratio, random_start=False)
-    return start_first[chosen]
+    return start_first[module.fps(pos[start_first].double(), ptr=segments.ptr, ratio=ratio, random_start=False)]
 
 
 def _fps_torch(pos: Tensor, segments: Segments, num: Tensor | int, start: Tensor) -> Tensor:

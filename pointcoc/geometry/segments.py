@@ -45,9 +45,8 @@ class Segments(Movable):
     @classmethod
     def equal(cls, num: int, size: int, device: torch.device) -> Segments:
         """Make `num` segments of `size` rows each; never waits for the device."""
-        ptr = torch.arange(num + 1, device=device) * size
         index = torch.arange(num, device=device)[:, None].expand(-1, size).flatten()
-        return cls(ptr, index, size)
+        return cls(torch.arange(num + 1, device=device) * size, index, size)
 
     @property
     def num(self) -> int:
@@ -110,6 +109,5 @@ def segment_extreme(values: Tensor, segments: Segments, reduce: str) -> Tensor:
     if segments.size is not None and segments.size != 0:
         by_segment = values.unflatten(0, (segments.num, segments.size))
         return by_segment.amin(1) if reduce == "amin" else by_segment.amax(1)
-    index = segments.index[:, None].expand_as(values)
     start = values.new_zeros(segments.num, values.shape[1])
-    return start.scatter_reduce(0, index, values, reduce, include_self=False)
+    return start.scatter_reduce(0, segments.index[:, None].expand_as(values), values, reduce, include_self=False)

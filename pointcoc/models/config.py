@@ -162,7 +162,7 @@ class NetworkConfig(ClusterOptions):
 
     @property
     def reads_images(self) -> bool:
-        """Whether the network reads images: lattices of two axes."""
+        """Whether the network reads images, which are lattices of two axes."""
         return self.on_lattice and self.pos_dim == 2
 
     @property

@@ -10,6 +10,7 @@ from pointcoc.geometry.segments import Segments
 from pointcoc.nn.block import ClusterBlock, has_plain_cluster, has_plain_mlp
 from pointcoc.nn.folded import after_norm, before_scale, frozen
 from pointcoc.nn.mlp import split_rows
+from pointcoc.nn.norm import apply_norm
 from pointcoc.ops import Assignment, ClusterWeights, cluster_layer
 from pointcoc.ops.inference_linear import inference_linear
 
@@ -37,10 +38,10 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Map rows (N, C) in region order as `ClusterBlock` does."""
-        normal = self.norm1(x, sets)
+        normal = apply_norm(self.norm1, x, sets)
         y, assignment = cluster_layer(normal, regions, self.weights(), self.heads, self.options, self.backend)
         x = x + y
-        return x + self._pointwise(self.norm2(x, sets)), assignment
+        return x + self._pointwise(apply_norm(self.norm2, x, sets)), assignment
 
     def weights(self) -> ClusterWeights:
         """Return the parameters of the cluster layer."""

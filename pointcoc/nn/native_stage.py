@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pointcoc.geometry import StagePlan
 from pointcoc.geometry.regions import UniformRegions
@@ -15,8 +15,7 @@ from pointcoc.nn.stage import Stage
 from pointcoc.ops import Assignment
 from pointcoc.ops.native_stage import COMPUTES, native_stage
 from pointcoc.ops.native_weights import NativeWeights, pack_block
-from pointcoc.ops.operands import why_not_uniform
-from pointcoc.ops.options import why_not_options
+from pointcoc.ops.options import why_not_options, why_not_uniform
 
 
 class NativeStage(Stage):
@@ -44,9 +43,8 @@ class NativeStage(Stage):
         regions, first = cast(UniformRegions, plan.regions), cast(FoldedBlock, self[0])
         tiles = x.view(regions.segments.num, regions.members.shape[2], -1)
         mean, by_count = regions.proposals(torch.float32).mean, first.options.normalizer == "count"
-        weights, hidden, eps = self._weights(), first.fc1.out_features, [norm.eps for norm in _norms(first)]
-        y = native_stage(tiles, weights, plan.sets.num, first.heads, hidden, mean, by_count, eps[0], eps[1])
-        return y.view_as(x), []
+        sizes, eps = (plan.sets.num, first.heads, first.fc1.out_features), (first.norm1.eps, first.norm2.eps)
+        return native_stage(tiles, self._weights(), *sizes, mean, by_count, *eps).view_as(x), []
 
     def why_not(self, plan: StagePlan) -> str | None:
         """Return why the native kernels cannot run the blocks here, as a sentence, or None if they can.
@@ -57,7 +55,7 @@ class NativeStage(Stage):
         for block in self:
             if not isinstance(block, FoldedBlock):
                 return f"blocks must be folded, got {type(block).__name__}"
-            if any(type(norm) is not SetStatistics for norm in _norms(block)):
+            if not type(block.norm1) is type(block.norm2) is SetStatistics:
                 return "norms must be those of a set"
             reason = why_not_options(block.options, COMPUTES)
             if reason is not None:
@@ -82,10 +80,6 @@ class NativeStage(Stage):
 def _forget(stage: NativeStage, _: Any) -> None:
     """The packed weights are copies; new weights make others."""
     stage._packed = []
-
-
-def _norms(block: FoldedBlock) -> tuple[nn.Module, nn.Module]:
-    return block.norm1, block.norm2
 
 
 def _pack(block: FoldedBlock) -> NativeWeights:

@@ -99,15 +99,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     def bare(self) -> nn.Module:
         """Return a module that leaves points as they are: in evaluation all else is constants."""
-        return Unchanged()
-
-
-class Unchanged(nn.Module):
-    """Return the points as they are."""
-
-    def forward(self, x: Tensor, sets: Segments) -> Tensor:
-        """Return rows (N, C)."""
-        return x
+        return nn.Identity()
 
 
 NORMS: dict[str, type[SetNorm] | type[BatchNorm]] = {"set": SetNorm, "batch": BatchNorm}
@@ -128,14 +120,14 @@ def running_constants(norm: _BatchNorm, dtype: torch.dtype) -> tuple[Tensor, Ten
 
 
 def apply_norm(norm: nn.Module, x: Tensor, sets: Segments) -> Tensor:
-    """Normalize rows (N, C) by a norm of the table, or by what torch made of one for several processes.
+    """Normalize rows (N, C) by a norm of the table, its bare form, or what torch made of one for several processes.
 
     Args:
-        norm: a norm of `NORMS`, or a `torch.nn.SyncBatchNorm`, which knows no sets.
+        norm: one that knows sets, or a module that reads rows alone, such as `torch.nn.SyncBatchNorm`.
         x: the rows.
         sets: their sets.
     """
-    return norm(x, sets) if isinstance(norm, tuple(NORMS.values())) else norm(x)
+    return norm(x, sets) if hasattr(norm, "normalize") else norm(x)
 
 
 def _normalize_ragged(x: Tensor, sets: Segments, eps: float) -> Tensor:

@@ -3,9 +3,8 @@
 from pointcoc.deprecation import moved
 from pointcoc.ops.context_cluster import context_cluster
 from pointcoc.ops.equations import Assignment, aggregate, assign, dispatch, score, unit, weights
-from pointcoc.ops.operands import Case, ClusterWeights
 from pointcoc.ops.operators import OPERATORS, Operator, cluster_layer
-from pointcoc.ops.options import ClusterOptions
+from pointcoc.ops.options import Case, ClusterOptions, ClusterWeights
 
 __all__ = [
     "OPERATORS",

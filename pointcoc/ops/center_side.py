@@ -13,8 +13,7 @@ from torch import Tensor
 from pointcoc.geometry.regions import Regions, UniformRegions
 from pointcoc.ops.equations import EPS, Assignment, autocast_device, exact, unit
 from pointcoc.ops.inference_linear import inference_linear
-from pointcoc.ops.operands import Case, ClusterWeights
-from pointcoc.ops.options import ClusterOptions
+from pointcoc.ops.options import Case, ClusterOptions, ClusterWeights
 
 # R regions, n points in each, m centers a region, h heads of d channels, C channels of the layer.
 

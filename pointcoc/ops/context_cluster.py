@@ -6,9 +6,8 @@ from torch import Tensor
 
 from pointcoc.geometry.regions import Regions
 from pointcoc.ops.equations import Assignment
-from pointcoc.ops.operands import Case
 from pointcoc.ops.operators import OPERATIONS, choose
-from pointcoc.ops.options import ClusterOptions
+from pointcoc.ops.options import Case, ClusterOptions
 
 
 def context_cluster(

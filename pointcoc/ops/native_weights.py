@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pointcoc.ops.operands import ClusterWeights
+from pointcoc.ops.options import ClusterWeights
 
 LANES = 16  # values of float32 in a register of the processor
 TILE_VECTORS = 4  # vectors of 16 columns that a product computes at once

@@ -17,8 +17,7 @@ from pointcoc.geometry.regions import RaggedRegions, Regions
 from pointcoc.ops.center_side import center_side, why_center_side_later
 from pointcoc.ops.equations import Assignment
 from pointcoc.ops.inference_linear import inference_linear
-from pointcoc.ops.operands import Case, ClusterWeights, why_not_uniform
-from pointcoc.ops.options import ClusterOptions, why_not_options
+from pointcoc.ops.options import Case, ClusterOptions, ClusterWeights, why_not_options, why_not_uniform
 from pointcoc.ops.ragged import ragged
 from pointcoc.ops.reference import reference
 from pointcoc.ops.triton_limits import why_not_triton

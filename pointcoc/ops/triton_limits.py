@@ -7,7 +7,7 @@ import importlib.util
 import torch
 
 from pointcoc.geometry.regions import UniformRegions
-from pointcoc.ops.operands import Case, why_not_uniform
+from pointcoc.ops.options import Case, why_not_uniform
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 POINTS, CENTERS, HEAD_DIMS = (4, 3136), (1, 64), (8, 64)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from pointcoc.robustness import cloud_density, cloud_noise, cloud_transforms
-from pointcoc.robustness.drawing import check_corruption, generator
-
-Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+from pointcoc.robustness.drawing import Corruption, check_corruption, generator
 
 CLOUD_CORRUPTIONS: dict[str, Corruption] = {
     "occlusion": cloud_density.occlusion,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from pointcoc.checks import check_choice
 
 STRENGTHS = (1, 2, 3, 4, 5)
 """Strengths of every corruption, weakest first."""
+
+Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+"""Maps a cloud (N, 3) or an image (H, W, C), a strength and random numbers to what is corrupted."""
 
 
 def generator(seed: int, kind: str, strength: int, index: int) -> np.random.Generator:

@@ -66,11 +66,9 @@ def jpeg(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndar
 def _affine(places: np.ndarray, side: int, most: float, draw: np.random.Generator) -> np.ndarray:
     """Map places (2, H, W) by the affine map that moves three corners of the central square by up to `most`."""
     middle = (np.array(places.shape[1:]) // 2)[:, None]
-    third = side // 3
-    corners = middle + third * np.array([[1, 1, -1], [1, -1, -1]])
+    corners = middle + side // 3 * np.array([[1, 1, -1], [1, -1, -1]])
     moved = corners + draw.uniform(-most, most, corners.shape)
-    ones = np.ones((1, 3))
-    matrix = moved @ np.linalg.pinv(np.concatenate([corners, ones]))
+    matrix = moved @ np.linalg.pinv(np.concatenate([corners, np.ones((1, 3))]))
     return np.einsum("ij,jhw->ihw", matrix[:, :2], places) + matrix[:, 2, None, None]
 
 

@@ -63,8 +63,8 @@ def plasma(size: tuple[int, ...], decay: float, draw: np.random.Generator) -> np
     while step >= 2:
         half = step // 2
         corners = heights[::step, ::step]
-        middles = _mean(corners, _before(corners, 0), _before(corners, 1), _before(_before(corners, 0), 1))
-        heights[half::step, half::step] = middles + amount * draw.uniform(-1, 1, corners.shape)
+        around = [np.roll(corners, shift, (0, 1)) for shift in ((0, 0), (-1, 0), (0, -1), (-1, -1))]
+        heights[half::step, half::step] = np.mean(around, axis=0) + amount * draw.uniform(-1, 1, corners.shape)
         _edges(heights, step, amount, draw)
         step, amount = half, amount / decay
     heights -= heights.min()
@@ -76,16 +76,8 @@ def _edges(heights: np.ndarray, step: int, amount: float, draw: np.random.Genera
     half = step // 2
     corners, middles = heights[::step, ::step], heights[half::step, half::step]
     for axis, rows in ((1, heights[::step, half::step]), (0, heights[half::step, ::step])):
-        around = _mean(corners, _before(corners, axis), middles, np.roll(middles, 1, 1 - axis))
-        rows[:] = around + amount * draw.uniform(-1, 1, rows.shape)
-
-
-def _before(values: np.ndarray, axis: int) -> np.ndarray:
-    return np.roll(values, -1, axis)
-
-
-def _mean(*values: np.ndarray) -> np.ndarray:
-    return np.stack(values).mean(0)
+        around = [corners, np.roll(corners, -1, axis), middles, np.roll(middles, 1, 1 - axis)]
+        rows[:] = np.mean(around, axis=0) + amount * draw.uniform(-1, 1, rows.shape)
 
 
 def _gray(image: np.ndarray) -> np.ndarray:

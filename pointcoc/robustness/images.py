@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from pointcoc.robustness import image_blur, image_digital, image_noise, image_weather
-from pointcoc.robustness.drawing import check_corruption, generator
-
-Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+from pointcoc.robustness.drawing import Corruption, check_corruption, generator
 
 IMAGE_CORRUPTIONS: dict[str, Corruption] = {
     "gaussian_noise": image_noise.gaussian_noise,

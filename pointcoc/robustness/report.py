@@ -36,13 +36,12 @@ def to_markdown(result: Robustness) -> str:
     rows = [[kind, *map(_percent, row.values()), _percent(result.of_kind(kind))] for kind, row in result.errors.items()]
     by_strength = [sum(row[s] for row in result.errors.values()) / len(result.errors) for s in strengths]
     rows.append(["mean", *map(_percent, by_strength), _percent(result.mean)])
-    parts = [summary(result), "Error, %, by kind and strength:"]
-    parts.append(_table(["kind", *map(str, strengths), "mean"], rows))
+    table = _table(["kind", *map(str, strengths), "mean"], rows)
+    parts = [summary(result), "Error, %, by kind and strength:", table]
     if result.removed:
-        parts.append("Accuracy, %, by the share of points that was removed at random:")
-        parts.append(
-            _table(["removed, %", *map(str, result.removed)], [["accuracy", *map(_percent, result.removed.values())]])
-        )
+        row = ["accuracy", *map(_percent, result.removed.values())]
+        table = _table(["removed, %", *map(str, result.removed)], [row])
+        parts += ["Accuracy, %, by the share of points that was removed at random:", table]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_count, check_range
 from pointcoc.data import collate_sets
-from pointcoc.pointset import PointSet, image_to_points
+from pointcoc.pointset import image_to_points
 from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
 from pointcoc.robustness.drawing import generator
 from pointcoc.robustness.images import IMAGE_CORRUPTIONS, corrupt_image
@@ -25,31 +25,24 @@ Change = Callable[[Any, int], Any]
 
 
 class Changed(Dataset):
-    """Items of a data set, each changed by a function of the item and its number.
+    """A data set, each item changed by a function of the item and its number.
 
     Args:
         dataset: map-style data set.
-        numbers: the items to take.
         change: maps (item, number) to an item.
     """
 
-    def __init__(self, dataset: Any, numbers: Sequence[int], change: Change) -> None:
+    def __init__(self, dataset: Any, change: Change) -> None:
         self.dataset = dataset
-        self.numbers = numbers
         self.change = change
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.numbers)
 
     def __getitem__(self, index: int) -> Any:
         """Return a changed item."""
-        number = self.numbers[index]
-        return self.change(self.dataset[number], number)
+        return self.change(self.dataset[index], index)
 
     def source(self, index: int) -> str:
         """Return where an item comes from, for messages."""
-        return source_of(self.dataset, self.numbers[index])
+        return source_of(self.dataset, index)
 
 
 class Views(ABC):
@@ -62,28 +55,39 @@ class Views(ABC):
     kinds: tuple[str, ...]
 
     def __init__(self, items: Any, limit: int | None, seed: int, **loading: Any) -> None:
-        self._items, self._seed = items, seed
+        self._items, self._seed, self._loading = items, seed, loading
         self._numbers = chosen(len(items), limit, seed)
-        self._loader: Callable[..., DataLoader] = partial(DataLoader, **loading)
 
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self._numbers)
 
-    @abstractmethod
     def clean(self) -> DataLoader:
         """Return the items as they are."""
+        return self._loader(self._plain)
 
-    @abstractmethod
     def corrupted(self, kind: str, strength: int) -> DataLoader:
         """Return the items under a corruption."""
+        return self._loader(partial(self._corrupted, kind=kind, strength=strength))
+
+    def reduced(self, percent: int) -> DataLoader:
+        """Return the items as sets, without `percent` % of their points or pixels."""
+        return self._loader(partial(self._reduced, percent=percent), collate_fn=collate_sets)
+
+    def _loader(self, change: Change, **options: Any) -> DataLoader:
+        return DataLoader(Subset(Changed(self._items, change), self._numbers), **self._loading | options)
 
     @abstractmethod
-    def reduced(self, percent: int) -> DataLoader:
-        """Return the items without a share of their points."""
+    def _plain(self, item: Any, index: int) -> Any:
+        """Return what the network reads of an item."""
 
-    def _changed(self, change: Change, **options: Any) -> DataLoader:
-        return self._loader(Changed(self._items, self._numbers, change), **options)
+    @abstractmethod
+    def _corrupted(self, item: Any, index: int, kind: str, strength: int) -> Any:
+        """Return what it reads under a corruption."""
+
+    @abstractmethod
+    def _reduced(self, item: Any, index: int, percent: int) -> Data:
+        """Return the set of the points that stay."""
 
 
 class CloudViews(Views):
@@ -107,17 +111,14 @@ class CloudViews(Views):
     ) -> None:
         super().__init__(clouds, limit, seed, batch_size=batch_size, num_workers=workers, collate_fn=collate_sets)
 
-    def clean(self) -> DataLoader:
-        """Return the clouds as they are."""
-        return self._changed(_same)
+    def _plain(self, item: Data, index: int) -> Data:
+        return item
 
-    def corrupted(self, kind: str, strength: int) -> DataLoader:
-        """Return the clouds under a corruption."""
-        return self._changed(partial(_corrupted_cloud, kind=kind, strength=strength, seed=self._seed))
+    def _corrupted(self, item: Data, index: int, kind: str, strength: int) -> Data:
+        return Data(pos=corrupt_cloud(item.pos, kind, strength, self._seed, index), y=item.y)
 
-    def reduced(self, percent: int) -> DataLoader:
-        """Return the clouds without `percent` % of their points."""
-        return self._changed(partial(_reduced_cloud, percent=percent, seed=self._seed))
+    def _reduced(self, item: Data, index: int, percent: int) -> Data:
+        return Data(pos=item.pos[torch.from_numpy(kept(len(item.pos), percent, self._seed, index))], y=item.y)
 
 
 class ImageViews(Views):
@@ -151,19 +152,16 @@ class ImageViews(Views):
         super().__init__(images, limit, seed, batch_size=batch_size, num_workers=workers)
         self._normalize = normalize
 
-    def clean(self) -> DataLoader:
-        """Return the images as they are, normalized."""
-        return self._changed(partial(_clean_image, normalize=self._normalize))
+    def _plain(self, item: tuple[Tensor, int], index: int) -> tuple[Tensor, int]:
+        return self._normalize(item[0]), item[1]
 
-    def corrupted(self, kind: str, strength: int) -> DataLoader:
-        """Return the images under a corruption, normalized."""
-        change = partial(_corrupted_image, kind=kind, strength=strength, seed=self._seed, normalize=self._normalize)
-        return self._changed(change)
+    def _corrupted(self, item: tuple[Tensor, int], index: int, kind: str, strength: int) -> tuple[Tensor, int]:
+        return self._normalize(corrupt_image(item[0], kind, strength, self._seed, index)), item[1]
 
-    def reduced(self, percent: int) -> DataLoader:
-        """Return the images as sets, without `percent` % of their pixels."""
-        change = partial(_reduced_image, percent=percent, seed=self._seed, normalize=self._normalize)
-        return self._changed(change, collate_fn=_collate_masked)
+    def _reduced(self, item: tuple[Tensor, int], index: int, percent: int) -> Data:
+        points = image_to_points(self._normalize(item[0])[None])
+        rows = torch.from_numpy(kept(len(points.x), percent, self._seed, index))
+        return Data(x=points.x[rows], pos=points.pos[rows], sizes=points.sizes, y=item[1])
 
 
 def chosen(count: int, limit: int | None, seed: int) -> list[int]:
@@ -203,39 +201,3 @@ def kept(count: int, percent: int, seed: int, index: int) -> np.ndarray:
     check_range("percent", percent, 0, 99)
     order = generator(seed, "removed", 0, index).permutation(count)
     return np.sort(order[: max(1, round(count * (100 - percent) / 100))])
-
-
-def _same(item: Data, index: int) -> Data:
-    return item
-
-
-def _corrupted_cloud(item: Data, index: int, kind: str, strength: int, seed: int) -> Data:
-    return Data(pos=corrupt_cloud(item.pos, kind, strength, seed, index), y=item.y)
-
-
-def _reduced_cloud(item: Data, index: int, percent: int, seed: int) -> Data:
-    return Data(pos=item.pos[torch.from_numpy(kept(len(item.pos), percent, seed, index))], y=item.y)
-
-
-def _clean_image(item: tuple[Tensor, int], index: int, normalize: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
-    return normalize(item[0]), item[1]
-
-
-def _corrupted_image(
-    item: tuple[Tensor, int], index: int, kind: str, strength: int, seed: int, normalize: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, int]:
-    return normalize(corrupt_image(item[0], kind, strength, seed, index)), item[1]
-
-
-def _reduced_image(
-    item: tuple[Tensor, int], index: int, percent: int, seed: int, normalize: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, int]:
-    height, width = item[0].shape[-2:]
-    mask = torch.zeros(height * width, dtype=torch.bool)
-    mask[torch.from_numpy(kept(height * width, percent, seed, index))] = True
-    return normalize(item[0]), mask.view(height, width), item[1]
-
-
-def _collate_masked(items: Sequence[tuple[Tensor, Tensor, int]]) -> tuple[PointSet, Tensor]:
-    images, masks, labels = zip(*items, strict=True)
-    return image_to_points(torch.stack(images), mask=torch.stack(masks)), torch.tensor(labels)

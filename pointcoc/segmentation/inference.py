@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pointcoc.checks import check_range
 
 
+@torch.no_grad()
 def class_map(model: nn.Module, image: Tensor, window: int | None = None, stride: int | None = None) -> Tensor:
     """Return the class of each pixel of an image.
 
@@ -20,8 +21,7 @@ def class_map(model: nn.Module, image: Tensor, window: int | None = None, stride
     Returns:
         Classes, shape (H, W), int64.
     """
-    with torch.no_grad():
-        logits = model(image[None])[0] if window is None else sliding_logits(model, image, window, stride)
+    logits = model(image[None])[0] if window is None else sliding_logits(model, image, window, stride)
     return logits.argmax(0)
 
 

@@ -77,9 +77,7 @@ class PointSegmenter(HubMixin):
         )
         self.net = net
         dims = net.config.dims
-        skips = (net.config.input_dim, *dims[:-1])
-        widths = (dims[0], *dims[:-1])
-        self.joins = nn.ModuleList(_Join(dims[s], skips[s], widths[s]) for s in range(len(dims)))
+        self.joins = nn.ModuleList(map(_Join, dims, (net.config.input_dim, *dims[:-1]), (dims[0], *dims[:-1])))
         self.category = None if num_categories is None else nn.Embedding(num_categories, dims[0])
         self.head = nn.Sequential(
             nn.Linear(dims[0], dims[0]), nn.LayerNorm(dims[0]), nn.GELU(), nn.Dropout(dropout),
@@ -116,9 +114,8 @@ class PointSegmenter(HubMixin):
         assert plan.order is not None
         skips = [points.x.index_select(0, plan.order), *(stage.x for stage in stages[:-1])]
         x = stages[-1].x
-        ways = propagations(points, plan)
-        for s in reversed(range(len(stages))):
-            x = self.joins[s](x, skips[s], ways[s])
+        for join, skip, way in reversed(list(zip(self.joins, skips, propagations(points, plan), strict=True))):
+            x = join(x, skip, way)
         if self.category is not None and category is not None:
             x = x + self.category(category).index_select(0, points.batch)
         return torch.zeros_like(logits := self.head(x)).index_copy(0, plan.order, logits)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial, reduce
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 from pointcoc.checks import check_range
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
@@ -15,7 +17,7 @@ from pointcoc.segmentation.prediction import PixelPrediction
 
 PYRAMID_CHANNELS = 256
 HEAD_CHANNELS = 128
-GROUPS = 32
+NORM = partial(nn.GroupNorm, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +94,7 @@ class SemanticFPN(HubMixin):
 
     def _classify(self, maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         pyramid = list(self.pyramid({str(level): one for level, one in enumerate(maps)}).values())
-        total = self._raise(pyramid, 0)
-        for level in range(1, len(pyramid)):
-            total = total + self._raise(pyramid, level)
+        total = reduce(torch.add, (self._raise(pyramid, level) for level in range(len(pyramid))))
         return _resize(self.classifier(self.dropout(total)), size)
 
     def _raise(self, pyramid: Sequence[Tensor], level: int) -> Tensor:
@@ -135,13 +135,7 @@ def semantic_fpn(
 
 def _level(count: int) -> nn.Sequential:
     inputs = [PYRAMID_CHANNELS] + [HEAD_CHANNELS] * (count - 1)
-    return nn.Sequential(*(_convolution(channels) for channels in inputs))
-
-
-def _convolution(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, HEAD_CHANNELS, 3, padding=1, bias=False), nn.GroupNorm(GROUPS, HEAD_CHANNELS), nn.ReLU()
-    )
+    return nn.Sequential(*(Conv2dNormActivation(each, HEAD_CHANNELS, norm_layer=NORM, inplace=None) for each in inputs))
 
 
 def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -78,19 +78,18 @@ class PixelTask(Task):
 
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over pixels, for each image; see `Task`."""
-        check_classes("masks", targets, (len(inputs), *inputs.shape[-2:]), self.num_classes)
-        return class_loss(model(inputs), targets, torch.arange(len(inputs), device=targets.device), len(inputs), scores)
+        item = torch.arange(len(inputs), device=targets.device)
+        return class_loss(model(inputs), targets, item, len(inputs), scores, "masks")
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare with the masks at their own size, one image at a time; see `Task`."""
         scores = self.new_scores().to(accelerator.device)
         for images, masks in batches:
             for image, mask in zip(images, masks, strict=True):
-                check_classes("masks", mask, tuple(mask.shape[-2:]), self.num_classes)
                 with accelerator.autocast():
                     logits = sliding_logits(model, image, self.window) if self.window else model(image[None])[0]
-                logits = interpolate(logits[None].float(), mask.shape, mode="bilinear", align_corners=False)
-                class_loss(logits, mask[None], mask.new_zeros(1), 1, scores)
+                logits = interpolate(logits[None].float(), mask.shape[-2:], mode="bilinear", align_corners=False)
+                class_loss(logits, mask[None], mask.new_zeros(1), 1, scores, "masks")
         return scores.joined(accelerator).compute()
 
 
@@ -114,8 +113,7 @@ class PointTask(Task):
 
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over points, for each set; see `Task`."""
-        check_classes("classes of points", targets, (inputs.num_points,), self.num_classes)
-        return class_loss(model(inputs), targets, inputs.batch, inputs.num_sets, scores)
+        return class_loss(model(inputs), targets, inputs.batch, inputs.num_sets, scores, "classes of points")
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare every point of every set; see `Task`."""
@@ -145,17 +143,15 @@ class PartTask(PointTask):
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over points, for each object; see `Task`."""
         points, category = inputs
-        check_classes("parts of points", targets, (points.num_points,), self.num_classes)
-        return class_loss(model(points, category), targets, points.batch, points.num_sets, scores)
+        return class_loss(model(points, category), targets, points.batch, points.num_sets, scores, "parts of points")
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Return `loss` and what `PartScores` computes; see `Task`."""
         scores, found = self.new_scores().to(accelerator.device), PartScores(self.parts)
         for (points, category), targets in batches:
-            check_classes("parts of points", targets, (points.num_points,), self.num_classes)
             with accelerator.autocast():
                 logits = model(points, category)
-            class_loss(logits.float(), targets, points.batch, points.num_sets, scores)
+            class_loss(logits.float(), targets, points.batch, points.num_sets, scores, "parts of points")
             chosen, sizes = choose_parts(logits, category, points.ptr, self.parts), points.counts.tolist()
             for one, true, kind in zip(chosen.split(sizes), targets.split(sizes), category.tolist(), strict=True):
                 found.update(one, true, kind)
@@ -165,7 +161,9 @@ class PartTask(PointTask):
         return {"loss": scores.joined(accelerator).compute()["loss"], **total.compute()}
 
 
-def class_loss(logits: Tensor, targets: Tensor, item: Tensor, num_items: int, scores: PassScores) -> Tensor:
+def class_loss(
+    logits: Tensor, targets: Tensor, item: Tensor, num_items: int, scores: PassScores, name: str = "targets"
+) -> Tensor:
     """Return the sum over items of their mean cross entropies over what counts; 0 for items where nothing counts.
 
     A mean over all that counts in a batch would depend on which items share a process.
@@ -176,8 +174,13 @@ def class_loss(logits: Tensor, targets: Tensor, item: Tensor, num_items: int, sc
         item: item of each of the N rows, from 0 on, ascending, int64.
         num_items: number of items.
         scores: a `ClassScores`, which takes it in.
+        name: what the targets are, for messages.
+
+    Raises:
+        ValueError: if the targets are not allowed (see `check_classes`).
     """
     assert isinstance(scores, ClassScores)
+    check_classes(name, targets, (len(logits), *logits.shape[2:]), scores.confusion.num_classes)
     losses = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
     sums, counts = (
         each.new_zeros(num_items).index_add(0, item, each.reshape(len(targets), -1).sum(1))

@@ -3,14 +3,16 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from threading import Thread
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
-from pointcoc.train.items import Batch, Collate, Items, Key
+from pointcoc.train.items import Batch, Items, Key, collate
 from pointcoc.train.seeds import ITEM, ORDER, seeded
 
 
@@ -51,24 +53,20 @@ class Batches:
     ) -> None:
         self.loader = loader
         self.is_stream = isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
-        self._seed = seed
-        self._processes = processes
-        self._process = process
-        self._accumulate = accumulate
+        self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         if self.is_stream:
             _check_stream(loader, processes, accumulate, max_bad)
             return
-        self._order = Order(loader.batch_sampler, seed, processes, process, accumulate)
         self._parts = _rebuilt(loader, Items(loader.dataset, seed, max_bad), self._order)
 
     @property
     def readers(self) -> tuple[int, int] | None:
         """Processes and workers in each, if the data depends on them: those of a stream."""
-        return (self._processes, self.loader.num_workers) if self.is_stream else None
+        return (self._order.processes, self.loader.num_workers) if self.is_stream else None
 
     def __len__(self) -> int:
         """Return the number of updates of an epoch."""
-        return len(self.loader) // self._accumulate if self.is_stream else len(self.loader)
+        return len(self.loader) // self._order.accumulate if self.is_stream else len(self.loader)
 
     def updates(self, epoch: int, first: int = 0) -> Iterator[tuple[list[Batch], int]]:
         """Yield what each update computes here, and the number of items it has over all processes.
@@ -85,28 +83,33 @@ class Batches:
             yield from self._stream(epoch)
             return
         self._order.start(epoch, first)
-        sizes = self._order.sizes
-        self._check_sizes(sizes)
+        sizes = [len(batch) for batch in self._order.drawn]
+        if sizes and min(sizes) < self._order.processes * self._order.accumulate:
+            raise ValueError(
+                f"an update has {min(sizes)} items, too few for {self._order.processes} processes x "
+                f"{self._order.accumulate} parts: "
+                "raise the batch size, or give the loader drop_last=True if it is the last one"
+            )
         parts = iter(self._parts)
         for size in sizes:
-            yield list(islice(parts, self._accumulate)), size
+            yield list(islice(parts, self._order.accumulate)), size
 
     def _stream(self, epoch: int) -> Iterator[tuple[list[Batch], int]]:
         """Pass a stream on; what its workers, or without them its items, draw follows from the seed and the epoch."""
         if hasattr(self.loader.dataset, "set_epoch"):
             self.loader.dataset.set_epoch(epoch)
-        with seeded(self._seed, ORDER, epoch, *self._own()):
+        with seeded(self._order.seed, ORDER, epoch, *self._own()):
             values = iter(self.loader)
         batches = self._read(values, epoch)
         for done in range(len(self)):
-            parts = list(islice(batches, self._accumulate))
-            if len(parts) < self._accumulate:
+            parts = list(islice(batches, self._order.accumulate))
+            if len(parts) < self._order.accumulate:
                 raise ValueError(f"a stream ended after {done} of {len(self)} updates of epoch {epoch + 1}")
-            yield parts, self._processes * sum(len(part.value[1]) for part in parts)
+            yield parts, self._order.processes * sum(len(part.value[1]) for part in parts)
 
     def _read(self, values: Iterator[Any], epoch: int) -> Iterator[Batch]:
         for number in count():
-            with seeded(self._seed, ITEM, epoch, number, *self._own()):
+            with seeded(self._order.seed, ITEM, epoch, number, *self._own()):
                 value = next(values, None)
             if value is None:
                 return
@@ -114,26 +117,19 @@ class Batches:
 
     def _own(self) -> tuple[int, ...]:
         """What tells the draws of this process from those of another."""
-        return (self._process,) if self._process else ()
+        return (self._order.process,) if self._order.process else ()
 
     def mine(self) -> Iterator[Batch]:
         """Yield the batches of this process, without augmentation that differs from pass to pass: to measure."""
         if self.is_stream:
             yield from (Batch(value, (), ()) for value in self.loader)
-            return
-        self._order.start(0, 0)
-        yield from self._parts
-
-    def _check_sizes(self, sizes: list[int]) -> None:
-        if sizes and min(sizes) < self._processes * self._accumulate:
-            raise ValueError(
-                f"an update has {min(sizes)} items, too few for {self._processes} processes x "
-                f"{self._accumulate} parts: "
-                "raise the batch size, or give the loader drop_last=True if it is the last one"
-            )
+        else:
+            self._order.start(0, 0)
+            yield from self._parts
 
 
-class Order(BatchSampler):
+@dataclass(eq=False)
+class Order:
     """Keys of the items, in the order in which a process reads them.
 
     Args:
@@ -142,55 +138,43 @@ class Order(BatchSampler):
         processes: number of processes.
         process: number of this process.
         accumulate: parts of an update.
+        epoch: the epoch that was drawn.
+        drawn: items of its updates that are left, over all processes.
     """
 
-    def __init__(self, batches: Any, seed: int, processes: int, process: int, accumulate: int) -> None:
-        self._batches = batches
-        self._seed = seed
-        self._processes = processes
-        self._process = process
-        self._accumulate = accumulate
-        self._epoch = 0
-        self._drawn: list[list[int]] = []
+    batches: Any
+    seed: int
+    processes: int
+    process: int
+    accumulate: int
+    epoch: int = 0
+    drawn: Sequence[list[int]] = ()
 
     def start(self, epoch: int, first: int) -> None:
         """Draw the order of an epoch and leave out its first updates."""
-        with seeded(self._seed, ORDER, epoch):
-            generator = getattr(getattr(self._batches, "sampler", None), "generator", None)
+        with seeded(self.seed, ORDER, epoch):
+            generator = getattr(getattr(self.batches, "sampler", None), "generator", None)
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(torch.initial_seed())
-            self._drawn = [list(batch) for batch in self._batches][first:]
-        self._epoch = epoch
+            self.drawn = [list(batch) for batch in self.batches][first:]
+        self.epoch = epoch
 
-    @property
-    def sizes(self) -> list[int]:
-        """Items of the updates that are left, over all processes."""
-        return [len(batch) for batch in self._drawn]
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __iter__(self) -> Iterator[Any]:
-        for batch in self._drawn:
-            mine = batch[self._process :: self._processes]
-            for part in range(self._accumulate):
-                if chosen := mine[part :: self._accumulate]:
-                    yield [Key(self._epoch, index) for index in chosen]
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self.drawn:
+            mine = batch[self.process :: self.processes]
+            for part in range(self.accumulate):
+                if chosen := mine[part :: self.accumulate]:
+                    yield [Key(self.epoch, index) for index in chosen]
 
 
-class _Worker:
-    """What a worker does first: leave signals to the training process, which ends its workers when it has saved."""
-
-    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
-        self.worker_init_fn = worker_init_fn
-
-    def __call__(self, worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if hasattr(signal, "sigwaitinfo"):  # Linux; elsewhere SIGTERM to all processes of a job ends the workers
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            Thread(target=_end_when_the_parent_says, daemon=True).start()
-        if self.worker_init_fn is not None:
-            self.worker_init_fn(worker)
+def _begin_worker(worker_init_fn: Callable[[int], None] | None, worker: int) -> None:
+    """Leave signals to the training process, which ends its workers when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # Linux; elsewhere SIGTERM to all processes of a job ends the workers
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_end_when_the_parent_says, daemon=True).start()
+    if worker_init_fn is not None:
+        worker_init_fn(worker)
 
 
 def _end_when_the_parent_says() -> None:
@@ -199,16 +183,16 @@ def _end_when_the_parent_says() -> None:
     os._exit(0)
 
 
-def _rebuilt(loader: DataLoader, items: Items, order: Sequence[Any] | Order) -> DataLoader:
+def _rebuilt(loader: DataLoader, items: Items, order: Order) -> DataLoader:
     """Make the same loader with other items and another order."""
     return DataLoader(
         items,
         batch_sampler=order,
         num_workers=loader.num_workers,
-        collate_fn=Collate(loader.collate_fn),
+        collate_fn=partial(collate, loader.collate_fn),
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
-        worker_init_fn=_Worker(loader.worker_init_fn),
+        worker_init_fn=partial(_begin_worker, loader.worker_init_fn),
         multiprocessing_context=loader.multiprocessing_context,
         generator=torch.Generator(),  # a loader draws a number at each pass: not from the generators of the run
         prefetch_factor=loader.prefetch_factor,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointcoc.files import atomic
-from pointcoc.train.metrics import METRICS
+from pointcoc.train.metrics import METRICS, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,9 +25,8 @@ def save_curves(out: Path, headline: str = "accuracy") -> Path:
     Returns:
         The picture.
     """
-    records = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
     with atomic(out / CURVES) as temporary:
-        draw_curves(records, headline).savefig(temporary, dpi=120, format="png")
+        draw_curves(read_metrics(out / METRICS), headline).savefig(temporary, dpi=120, format="png")
     return out / CURVES
 
 

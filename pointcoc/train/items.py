@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     """Items that could not be read; others stand in for them where that is allowed."""
 
 
+@dataclass(eq=False)
 class Items(Dataset):
     """The items of a map-style data set, with all random choices of item i in epoch e made from (seed, e, i) alone.
 
@@ -52,10 +53,9 @@ class Items(Dataset):
         max_bad: how many items in a row are tried in place of one.
     """
 
-    def __init__(self, dataset: Any, seed: int, max_bad: int = 0) -> None:
-        self.dataset = dataset
-        self.seed = seed
-        self.max_bad = max_bad
+    dataset: Any
+    seed: int
+    max_bad: int = 0
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -74,21 +74,16 @@ class Items(Dataset):
         return None, key.item, bad
 
 
-class Collate:
-    """Join what `Items` returns into a `Batch`.
+def collate(collate_fn: Callable[[Any], Any], items: Sequence[tuple[Any, int, list[Bad]]]) -> Batch:
+    """Join what `Items` returns into a batch; without a value if one of its items is missing.
 
     Args:
         collate_fn: joins the items themselves.
+        items: each with its index and what could not be read.
     """
-
-    def __init__(self, collate_fn: Callable[[Any], Any]) -> None:
-        self.collate_fn = collate_fn
-
-    def __call__(self, items: Sequence[tuple[Any, int, list[Bad]]]) -> Batch:
-        """Return the batch; without a value if one of its items is missing."""
-        values, indices, bad = zip(*items, strict=True)
-        is_whole = all(value is not None for value in values)
-        return Batch(self.collate_fn(values) if is_whole else None, indices, tuple(one for part in bad for one in part))
+    values, indices, bad = zip(*items, strict=True)
+    is_whole = all(value is not None for value in values)
+    return Batch(collate_fn(values) if is_whole else None, indices, tuple(one for part in bad for one in part))
 
 
 def num_items(batch: Batch) -> int:

@@ -130,8 +130,9 @@ def _loader(
     batch_size: int | None = None,
 ) -> DataLoader:
     batch_size = settings.batch_size if batch_size is None else batch_size
-    if settings.smoke:
-        rows = _few(torch.arange(len(dataset)) if rows is None else rows, settings.smoke_sets)
+    if settings.smoke:  # a few rows, evenly spread: data sets are often sorted by class
+        rows = torch.arange(len(dataset)) if rows is None else rows
+        rows = rows[:: max(1, -(-len(rows) // settings.smoke_sets))]
     part = dataset if rows is None else Subset(dataset, rows.tolist())
     return DataLoader(
         part,
@@ -142,8 +143,3 @@ def _loader(
         collate_fn=collate_fn,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-def _few(rows: Tensor, num_sets: int) -> Tensor:
-    """At most `num_sets` rows, evenly spread: data sets are often sorted by class."""
-    return rows[:: max(1, -(-len(rows) // num_sets))]

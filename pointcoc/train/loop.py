@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.curves import save_curves
-from pointcoc.train.items import Batch
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.metrics import Progress, peak_memory
 from pointcoc.train.processes import make_accelerator, say
@@ -110,7 +109,7 @@ def fit(
         if last is not None:
             run.restore(last)
         run.clean_folder()
-        with run.stop, run.report() as report, run.progress() as progress:
+        with run.stop, Report(run.accelerator, settings, replay=True) as report, run.progress() as progress:
             while not run.is_done:
                 _one_epoch(run, report, progress, on_epoch)
         if run.val is None and run.best_epoch != run.epochs:  # a run that was stopped, and is now asked for no more
@@ -229,7 +228,7 @@ def _train(run: Run, report: Report, progress: Progress) -> dict[str, float]:
         loss = one_update(run, parts, size)
         num_sets += size
         _report(run, loss, size, known_bad, report, progress)
-        if run.is_save_due:
+        if run.settings.save_every > 0 and run.update % run.settings.save_every == 0:
             run.save()
         run.stop_if_asked()
     seconds = time.perf_counter() - start
@@ -271,27 +270,20 @@ def _on_device(
 ) -> Iterator[tuple[Any, Any]]:
     """Yield the batches of this process on its device; `between` is called after each."""
     for batch in batches.mine():
-        yield send_to_device(_readable(batch), accelerator.device, non_blocking=True)
+        if batch.bad:  # a score must not leave out what is hard to read
+            raise ValueError(f"an item cannot be read, and a network is measured on all: {batch.bad[0].sentence}")
+        yield send_to_device(batch.value, accelerator.device, non_blocking=True)
         if between is not None:
             between()
 
 
-def _readable(batch: Batch) -> Any:
-    """The batch, if all of it could be read: a score must not leave out what is hard to read."""
-    if batch.bad:
-        raise ValueError(f"an item cannot be read, and a network is measured on all: {batch.bad[0].sentence}")
-    return batch.value
-
-
 def _keep_if_best(run: Run, kept: nn.Module, val: dict[str, float] | None) -> bool:
     """Write the folder `best` if this epoch is the best so far, or with each checkpoint if nothing tells the best."""
-    if val is None and not run.is_epoch_save_due:
-        return False
-    rank = rank_of(val, run.task.headline)
-    if val is not None and rank <= run.best:
-        return False
-    _keep(run, kept, val)
-    return True
+    # Not `>`: a score that is no number is kept, so that there are weights to end with.
+    is_best = run.is_epoch_save_due if val is None else not rank_of(val, run.task.headline) <= run.best
+    if is_best:
+        _keep(run, kept, val)
+    return is_best
 
 
 def _keep(run: Run, kept: nn.Module, val: dict[str, float] | None) -> None:

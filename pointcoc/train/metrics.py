@@ -122,7 +122,9 @@ def append_metrics(file: TextIO, split: str, epoch: int, values: Mapping[str, An
     Returns:
         The line: `split`, `epoch`, the values, and `time`, the seconds since 1970 at which it was written.
     """
-    plain = {name: _jsonable(value) for name, value in values.items()}
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
     record = {"split": split, "epoch": epoch, **plain, "time": round(time.time(), 3)}
     file.write(json.dumps(record, allow_nan=False) + "\n")
     file.flush()
@@ -171,6 +173,7 @@ class Progress:
         headline: str = "accuracy",
     ) -> None:
         self._epochs = epochs
+        self._of = f"/{epochs}" if epochs else ""
         self._headline = headline
         self._updates = epochs * updates_per_epoch if updates is None else updates
         self._first_update = self._update = first_update
@@ -218,10 +221,6 @@ class Progress:
         ]
         self.say(", ".join(part for part in parts if part))
 
-    @property
-    def _of(self) -> str:
-        return f"/{self._epochs}" if self._epochs else ""
-
     @staticmethod
     def _said(scores: Mapping[str, float], between: str, *names: str) -> str:
         """Scores that there are, the loss as it is and others in percent."""
@@ -250,7 +249,3 @@ def _is_kept(line: str, epochs: int, updates: int) -> bool:
     if record["split"] == "update":
         return record["update"] <= updates
     return not record["split"].startswith("test") and record["epoch"] <= epochs
-
-
-def _jsonable(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

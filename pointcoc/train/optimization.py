@@ -45,22 +45,21 @@ def make_scheduler(optimizer: torch.optim.Optimizer, updates_per_epoch: int, set
         settings: `schedule`, `epochs`, `updates`, `warmup_epochs`, `warmup_updates`, `warmup_lr`, `cooldown_epochs` and
             `min_lr` are read.
     """
-    warmup = settings.warmup_updates or settings.warmup_epochs * updates_per_epoch
     total = schedule_length(updates_per_epoch, settings)
-    scheduler, _ = create_scheduler_v2(
+    return create_scheduler_v2(
         optimizer,
         sched={"steps": "multistep"}.get(settings.schedule, settings.schedule),
         num_epochs=total,  # an "epoch" of timm is an update here
         updates_per_epoch=1,
-        warmup_epochs=warmup,  # type: ignore[arg-type]  # parts of an update too
+        # Parts of an update too.
+        warmup_epochs=settings.warmup_updates or settings.warmup_epochs * updates_per_epoch,  # type: ignore[arg-type]
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
         cooldown_epochs=settings.cooldown_epochs * updates_per_epoch,
         decay_milestones=[round(total * part) + 1 for part in STEPS],  # timm drops one update before a milestone
         decay_rate=POWER if settings.schedule == "poly" else STEP_FACTOR,
         step_on_epochs=False,
-    )
-    return scheduler
+    )[0]
 
 
 def schedule_length(updates_per_epoch: int, settings: Settings) -> int:

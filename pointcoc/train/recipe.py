@@ -33,8 +33,8 @@ class Measured(Settings):
     """
 
     weights: str | None = None
-    """Weights of the same kind of model to start from, or to measure: the folder of a run, a folder that
-    save_pretrained or `pointcoc convert` wrote, or whatever else `pointcoc.load` takes."""
+    """Weights of the same kind of model to start from or to measure, as `pointcoc.load` takes them; the folder of a
+    run, for example, or one that save_pretrained wrote."""
     eval_only: bool = False
     """Measure --weights; nothing is trained or written."""
 

@@ -36,12 +36,12 @@ class Report:
         is_main, folder = accelerator.is_main_process, settings.out / TRACKERS
         settings.out.mkdir(parents=True, exist_ok=True)
         self._file = (settings.out / METRICS if is_main else Path(os.devnull)).open("a")
-        self._sent = Sent(folder / "sent") if is_main else None
-        self._trackers: Sequence[Any] = ()
-        if is_main and (names := trackers_of(settings.trackers)):
-            if replay:
-                shutil.rmtree(folder / PROJECT, ignore_errors=True)
-            self._trackers = _started(accelerator, settings, names)
+        self._sent_file = folder / "sent"
+        self._sent = set(self._sent_file.read_text().splitlines()) if self._sent_file.exists() else set()
+        names = trackers_of(settings.trackers) if is_main else []
+        if replay and names:
+            shutil.rmtree(folder / PROJECT, ignore_errors=True)
+        self._trackers: Sequence[Any] = _started(accelerator, settings, names) if names else ()
         if replay and self._trackers:
             _describe(self._trackers, settings)
             for record in read_metrics(settings.out / METRICS):
@@ -56,10 +56,11 @@ class Report:
             values: numbers by name; `update`, the updates so far, is the step of the trackers.
         """
         record = append_metrics(self._file, split, epoch, values)
-        if not self._trackers:
-            return
         self._show(record)
-        if self._sent is not None and self._sent.add(f"{split} {record['update']}"):
+        if self._trackers and (name := f"{split} {record['update']}") not in self._sent:
+            self._sent.add(name)
+            with self._sent_file.open("a") as file:  # before it is sent: better not at all than twice
+                file.write(f"{name}\n")
             for tracker in self._trackers:
                 if tracker.name != TENSORBOARD:
                     tracker.log(_scalars(record), step=record["update"])
@@ -79,44 +80,19 @@ class Report:
             tracker.finish()
 
 
-class Sent:
-    """Names of what was sent, in a file, each noted before it is sent.
-
-    Args:
-        path: the file; it appears with the first name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._names = set(path.read_text().splitlines()) if path.exists() else set()
-
-    def add(self, name: str) -> bool:
-        """Note a name; returns whether it is new."""
-        if name in self._names:
-            return False
-        self._names.add(name)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(f"{name}\n")
-        return True
-
-
 def _started(accelerator: Accelerator, settings: Settings, names: list[str]) -> Sequence[Any]:
     """Start trackers; one run of wandb lasts over all resumes."""
     folder = settings.out / TRACKERS
     folder.mkdir(parents=True, exist_ok=True)
+    identity = folder / "id"
+    if not identity.exists():
+        identity.write_text(uuid.uuid4().hex)
     accelerator.log_with = names  # type: ignore[assignment]  # accelerate looks them up by name
     accelerator.project_configuration.logging_dir = str(folder)
-    wandb = {"name": settings.out.name, "dir": str(folder), "id": _identity(folder / "id"), "resume": "allow"}
+    wandb = {"name": settings.out.name, "dir": str(folder), "id": identity.read_text(), "resume": "allow"}
     accelerator.trackers = []
     accelerator.init_trackers(PROJECT, init_kwargs={"wandb": wandb} if "wandb" in names else None)
     return accelerator.trackers
-
-
-def _identity(path: Path) -> str:
-    if not path.exists():
-        path.write_text(uuid.uuid4().hex)
-    return path.read_text()
 
 
 def _describe(trackers: Sequence[Any], settings: Settings) -> None:

@@ -19,9 +19,7 @@ from pointcoc.train.failures import not_finite
 from pointcoc.train.metrics import METRICS, PassScores, Progress, trim_metrics
 from pointcoc.train.optimization import make_scheduler, schedule_length
 from pointcoc.train.processes import make_accelerator
-from pointcoc.train.report import Report
 from pointcoc.train.run_folder import check_same_settings, clear_run, plain_settings
-from pointcoc.train.seeds import UPDATE, seed_generators
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped, StopRequest
 from pointcoc.train.task import Task, task_of
@@ -67,7 +65,8 @@ class Run:
         task: Task | None = None,
     ) -> Self:
         """Put the model on the device and make what trains it."""
-        _check_loader(train_loader)
+        if len(train_loader) == 0:
+            raise ValueError(f"train_loader must have at least one batch of {train_loader.batch_size} sets, got none")
         trackers_of(settings.trackers)  # a missing package is said before anything is done
         accelerator = make_accelerator(settings.precision)
         task = task_of(task, model, settings)
@@ -130,25 +129,18 @@ class Run:
         seconds, self.lapped = now - self.lapped, now
         return seconds
 
-    def report(self) -> Report:
-        """Where the numbers of the run go; those of other processes go nowhere."""
-        return Report(self.accelerator, self.settings, replay=True)
-
     def progress(self) -> Progress:
         """The bar of what is left of the run."""
         updates = self.settings.updates or self.settings.all_epochs * len(self.train)
         epochs, updates = (0, 0) if self.settings.minutes else (math.ceil(updates / len(self.train)), updates)
-        headline = self.task.headline
-        return Progress(epochs, len(self.train), self.update, self.is_main, updates=updates, headline=headline)
+        return Progress(
+            epochs, len(self.train), self.update, self.is_main, updates=updates, headline=self.task.headline
+        )
 
     @property
     def left(self) -> float | None:
         """Seconds of training that the clock leaves; None without one."""
         return max(0.0, 60 * self.settings.minutes - self.trained) if self.settings.minutes else None
-
-    def seed(self) -> None:
-        """Make all that the next update draws follow from its number and that of this process."""
-        seed_generators(self.settings.seed, UPDATE, self.update, self.accelerator.process_index)
 
     def count_seconds(self) -> float:
         """Seconds of the run so far, those before a resume included."""
@@ -164,11 +156,6 @@ class Run:
                 clear_run(self.settings.out)
             trim_metrics(self.settings.out / METRICS, self.epochs, self.update)
         self.accelerator.wait_for_everyone()
-
-    @property
-    def is_save_due(self) -> bool:
-        """Whether `save_every` asks for a checkpoint now."""
-        return self.settings.save_every > 0 and self.update % self.settings.save_every == 0
 
     @property
     def is_epoch_save_due(self) -> bool:
@@ -193,14 +180,13 @@ class Run:
             FloatingPointError: if a weight is not finite; then nothing is written.
             OSError: if the disk takes no more.
         """
-        scores = self.scores.joined(self.accelerator).state_dict()
-        self.count_seconds()
         if not (self.train.is_stream and self.position):
             model, average = self.weights.whole(), self.weights.whole_average()
             if not are_finite(model):
-                what = f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})"
-                raise not_finite(what, self.settings)
-            state = self._state(scores)
+                raise not_finite(
+                    f"weights are not finite after update {self.update} (learning rate {self.lr:.3g})", self.settings
+                )
+            state = self._state()
             name = checkpoint.checkpoint_name(self.epoch, self.update, is_whole_epoch=self.position == 0)
             if self.is_main:
                 checkpoint.save_checkpoint(self.settings.out, name, model, average, state, self.settings.keep)
@@ -232,12 +218,12 @@ class Run:
         if self.is_main:  # the scores of all processes, once
             self.scores.restore(state["scores"])
 
-    def _state(self, scores: dict[str, Any]) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "update": self.update,
             "updates_per_epoch": len(self.train),
-            "seconds": self.seconds,
+            "seconds": self.count_seconds(),
             "trained": self.trained,
             "closed": self.closed,
             "lr": self.lr,
@@ -245,7 +231,7 @@ class Run:
             "best": self.best,
             "readers": self.train.readers,
             "bad": list(self.bad.items()),
-            "scores": scores,
+            "scores": self.scores.joined(self.accelerator).state_dict(),
             "settings": plain_settings(self.settings),
             **self.weights.state(),
         }
@@ -276,11 +262,6 @@ def _best_so_far(out: Path, headline: str) -> Rank:
     """The rank that the weights of the best epoch themselves report: never that of other weights than those kept."""
     file = weights_in(out)
     return rank_of(None if file is None else checkpoint.read_notes(file)["val"], headline)
-
-
-def _check_loader(loader: DataLoader) -> None:
-    if len(loader) == 0:
-        raise ValueError(f"train_loader must have at least one batch of {loader.batch_size} sets, got none")
 
 
 def _check_stream_settings(settings: Settings) -> None:

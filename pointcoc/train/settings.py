@@ -175,8 +175,7 @@ def _at_least(low: float) -> _Rule:
     return lambda value: low <= value < math.inf, f"at least {low:g}"
 
 
-def _fraction() -> _Rule:
-    return lambda value: 0 <= value < 1, "at least 0 and below 1"
+_FRACTION: _Rule = (lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
 _RULES: dict[str, _Rule] = {
@@ -195,11 +194,11 @@ _RULES: dict[str, _Rule] = {
     "lr_batch_size": _at_least(0),
     "weight_decay": _at_least(0),
     "clip_grad": _at_least(0),
-    "label_smoothing": _fraction(),
+    "label_smoothing": _FRACTION,
     "mixup": _at_least(0),
     "cutmix": _at_least(0),
-    "ema": _fraction(),
-    "val_fraction": _fraction(),
+    "ema": _FRACTION,
+    "val_fraction": _FRACTION,
     "precision": (lambda value: value in ("no", "bf16", "fp16"), "'no', 'bf16' or 'fp16'"),
     "seed": _at_least(0),
     "workers": _at_least(0),

@@ -3,7 +3,7 @@
 What is saved is what one process saves: a run continues with or without shards, on any number of processes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from accelerate.utils import (
     fsdp2_prepare_model,
     get_mixed_precision_context_manager,
     parse_flag_from_env,
+    recursively_apply,
 )
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
@@ -87,9 +88,8 @@ def gather_weights(sharded: nn.Module, into: nn.Module) -> nn.Module:
     Returns:
         `into`, on the device of `sharded`.
     """
-    tensors = get_model_state_dict(sharded, options=WHOLE)
     into.to(next(sharded.parameters()).device)
-    set_model_state_dict(into, tensors, options=FROM_THE_FIRST)
+    set_model_state_dict(into, get_model_state_dict(sharded, options=WHOLE), options=FROM_THE_FIRST)
     return into
 
 
@@ -102,7 +102,7 @@ def scatter_weights(model: nn.Module, into: nn.Module) -> None:
 # they call parameters by name, where a run without shards numbers them.
 def gather_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the tensors in the state dict of an optimizer from their shards; all processes have to call this alike."""
-    return _mapped(state, lambda number, value: value.full_tensor() if isinstance(value, DTensor) else value)
+    return recursively_apply(DTensor.full_tensor, state, test_type=lambda value: isinstance(value, DTensor))
 
 
 def scatter_state(state: Mapping[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:
@@ -113,20 +113,15 @@ def scatter_state(state: Mapping[str, Any], parameters: Iterable[Tensor]) -> dic
         parameters: those of the optimizer, in its order, in shards or not.
     """
     by_number = dict(enumerate(parameters))
-    return _mapped(state, lambda number, value: _like(value, by_number[number]))
-
-
-def _mapped(state: Mapping[str, Any], change: Callable[[int, Any], Any]) -> dict[str, Any]:
-    """Change what the state dict of an optimizer holds of each parameter, by its number."""
-    changed = {
-        number: {name: change(number, value) for name, value in one.items()} for number, one in state["state"].items()
+    cut = {
+        number: {name: _like(value, by_number[number]) for name, value in one.items()}
+        for number, one in state["state"].items()
     }
-    return {**state, "state": changed}
+    return {**state, "state": cut}
 
 
 def _like(value: Any, part: Tensor) -> Any:
     """Cut a tensor like another one that has shards; what has another shape (a counter) stays whole."""
     if not isinstance(part, DTensor) or not isinstance(value, Tensor) or value.shape != part.shape:
         return value
-    value = value.to(device=part.device, dtype=part.dtype)
-    return distribute_tensor(value, part.device_mesh, part.placements)
+    return distribute_tensor(value.to(device=part.device, dtype=part.dtype), part.device_mesh, part.placements)

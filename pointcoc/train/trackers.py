@@ -22,9 +22,8 @@ def check_trackers(names: Sequence[str]) -> None:
         ValueError: if a name is unknown, comes twice, or "auto" or "none" does not stand alone; the message holds the
             choices.
     """
-    choices = [AUTO, NONE, *sorted(LOGGER_TYPE_TO_CLASS)]
     for name in names:
-        check_choice("tracker", name, choices)
+        check_choice("tracker", name, [AUTO, NONE, *sorted(LOGGER_TYPE_TO_CLASS)])
     if not names or len(set(names)) < len(names) or (len(names) > 1 and {AUTO, NONE} & set(names)):
         raise ValueError(f"trackers must be auto, none, or different names, got {' '.join(names) or 'nothing'}")
 

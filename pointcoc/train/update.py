@@ -13,6 +13,7 @@ from pointcoc.train.failures import BAD_BATCH, not_finite, out_of_memory, save_b
 from pointcoc.train.items import Batch, num_items, source_of
 from pointcoc.train.run import Run
 from pointcoc.train.run_folder import BAD_ITEMS
+from pointcoc.train.seeds import UPDATE, seed_generators
 
 
 def one_update(run: Run, parts: list[Batch], size: int) -> float:
@@ -31,7 +32,8 @@ def one_update(run: Run, parts: list[Batch], size: int) -> float:
         MemoryError: if the memory does not suffice.
         ValueError: if a label is wrong, or more items than `max_bad` could not be read.
     """
-    run.seed()
+    # All that the update draws follows from its number and that of this process.
+    seed_generators(run.settings.seed, UPDATE, run.update, run.accelerator.process_index)
     run.lr = run.weights.optimizer.param_groups[0]["lr"]
     _count_bad(run, parts)
     run.weights.optimizer.zero_grad()
@@ -88,15 +90,11 @@ def _count_bad(run: Run, parts: list[Batch]) -> None:
         with atomic(run.settings.out / BAD_ITEMS) as temporary:
             temporary.write_text("".join(f"{sentence}\n" for sentence in run.bad.values()))
     if len(run.bad) > run.settings.max_bad:
-        raise ValueError(_too_many_bad(run))
-
-
-def _too_many_bad(run: Run) -> str:
-    return (
-        f"{len(run.bad)} training items cannot be read and max_bad is {run.settings.max_bad}: "
-        f"{next(reversed(run.bad.values()))}; all are listed in {run.settings.out / BAD_ITEMS}; "
-        f"--max-bad {2 * len(run.bad)} would let others stand in for them"
-    )
+        raise ValueError(
+            f"{len(run.bad)} training items cannot be read and max_bad is {run.settings.max_bad}: "
+            f"{next(reversed(run.bad.values()))}; all are listed in {run.settings.out / BAD_ITEMS}; "
+            f"--max-bad {2 * len(run.bad)} would let others stand in for them"
+        )
 
 
 def _not_finite(run: Run, loss: float, parts: list[Batch], losses: list[Tensor]) -> FloatingPointError:
@@ -105,13 +103,8 @@ def _not_finite(run: Run, loss: float, parts: list[Batch], losses: list[Tensor])
     bad = [part for part, value in zip(parts, losses, strict=True) if not value.isfinite()]
     if not bad:
         return not_finite(f"{what}, in another process", run.settings)
-    return not_finite(what, run.settings, _write_batch(run, bad[0], what))
-
-
-def _write_batch(run: Run, part: Batch, what: str) -> Path:
     number = run.accelerator.process_index
     path = run.settings.out / (BAD_BATCH if number == 0 else f"{Path(BAD_BATCH).stem}-{number}.pt")
-    inputs, labels = part.value
-    sources = [source_of(run.train.loader.dataset, index) for index in part.indices]
-    save_batch(path, inputs, labels, sources=sources, what=what, update=run.update + 1, lr=run.lr)
-    return path
+    sources = [source_of(run.train.loader.dataset, index) for index in bad[0].indices]
+    save_batch(path, *bad[0].value, sources=sources, what=what, update=run.update + 1, lr=run.lr)
+    return not_finite(what, run.settings, path)

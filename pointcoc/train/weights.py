@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -40,7 +40,7 @@ class Weights:
         """
         own, model = model, copy.deepcopy(model) if is_sharded(accelerator) else model
         model.to(accelerator.device)
-        _share(model, accelerator)
+        broadcast(model.state_dict())  # in place: the first weights of the first process, whatever each was seeded with
         # A copy: before anything is put around the forward of the model.
         average = ModelEmaV3(model, decay=settings.ema, use_warmup=True) if settings.ema else None
         averaged = None if average is None else average.module
@@ -121,15 +121,7 @@ class Weights:
 
 def are_finite(model: nn.Module) -> bool:
     """Whether all weights and buffers of a model are finite."""
-    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
-
-
-def _share(model: nn.Module, accelerator: Accelerator) -> None:
-    """Give all processes the first weights of the first one, whatever each was seeded with."""
-    if accelerator.num_processes > 1:
-        for tensor in model.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
 
 
 def _prepare_forward(model: nn.Module, settings: Settings, is_in_shards: bool) -> None:

@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from pointcoc.checks import check_choice, check_range, import_extra
+from pointcoc.checks import check_choice, check_filled, check_range, import_extra
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.figures import draw_stages
 from pointcoc.viz.trace import trace
 
 LAST = 3  # the end stays on the screen as long as so many epochs
-FRAME = re.compile(r"(?P<name>.+)-epoch(?P<epoch>\d{4})\.png")
+FRAME = re.compile(r"(?P<name>.+)-epoch\d{4}\.png")  # in the order of names epochs rise
 
 
 class EpochMaps:
@@ -32,8 +32,7 @@ class EpochMaps:
     """
 
     def __init__(self, folder: str | Path, inputs: Mapping[str, Any], head: int = 0, dpi: int = 100):
-        if len(inputs) == 0:
-            raise ValueError("inputs is empty; give at least one name and input")
+        check_filled("inputs", inputs, "name and input")
         wrong = [name for name in inputs if not re.fullmatch(r"[\w.-]+", name)]
         if wrong:
             raise ValueError(f"names of inputs become those of files: letters, digits, _ . - only, got {wrong[0]!r}")
@@ -43,8 +42,7 @@ class EpochMaps:
         """Save the maps of an epoch; the network stays as it is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, input in self.inputs.items():
-            points = net._points(input)
-            (traced,) = trace(net, points.to(next(net.parameters()).device))
+            (traced,) = trace(net, net._points(input).to(next(net.parameters()).device))
             figure = draw_stages(traced, head=self.head, title=f"{name}, epoch {epoch}")
             figure.savefig(self.folder / f"{name}-epoch{epoch:04d}.png", dpi=self.dpi)
 
@@ -72,13 +70,12 @@ def animate(folder: str | Path, out: str | Path, name: str | None = None, second
     check_range("seconds", seconds, 0.02, 60)
     files = _frames(Path(folder), name)
     frames = [Image.open(file).convert("RGB") for file in files]
-    other = next((i for i, frame in enumerate(frames) if frame.size != frames[0].size), None)
-    if other is not None:
-        sizes = [
-            f"{file.name} of {frames[i].width} x {frames[i].height}"
-            for i, file in ((0, files[0]), (other, files[other]))
-        ]
-        raise ValueError(f"maps of one animation must have one size in pixels, got {' and '.join(sizes)}")
+    for file, frame in zip(files, frames, strict=True):
+        if frame.size != frames[0].size:
+            raise ValueError(
+                f"maps of one animation must have one size in pixels, got {files[0].name} of {frames[0].width} x "
+                f"{frames[0].height} and {file.name} of {frame.width} x {frame.height}"
+            )
     WRITERS[ending](frames, Path(out), seconds)
     return len(frames)
 
@@ -91,36 +88,27 @@ def _write_gif(frames: list[Image.Image], out: Path, seconds: float) -> None:
 
 def _write_mp4(frames: list[Image.Image], out: Path, seconds: float) -> None:
     av = import_extra("av", "viz", "an MP4, unlike a .gif, needs")
+    # White where a side is odd: H.264 halves both sides for colors.
+    frames = [ImageOps.expand(frame, (0, 0, frame.width % 2, frame.height % 2), "white") for frame in frames]
     with av.open(str(out), "w") as film:
         stream = film.add_stream("libx264", rate=1 / Fraction(seconds).limit_denominator(1000))
-        stream.width, stream.height = _even(frames[0]).size
+        stream.width, stream.height = frames[0].size
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}  # what every browser plays; lines stay sharp
         for frame in frames + [frames[-1]] * (LAST - 1):
-            film.mux(stream.encode(av.VideoFrame.from_image(_even(frame))))
+            film.mux(stream.encode(av.VideoFrame.from_image(frame)))
         film.mux(stream.encode())
-
-
-def _even(frame: Image.Image) -> Image.Image:
-    """Add a white row or column where a side is odd: H.264 halves both sides for colors."""
-    whole = Image.new("RGB", (frame.width + frame.width % 2, frame.height + frame.height % 2), "white")
-    whole.paste(frame)
-    return whole
 
 
 WRITERS = {".gif": _write_gif, ".mp4": _write_mp4}
 
 
 def _frames(folder: Path, name: str | None) -> list[Path]:
-    found = [
-        (match["name"], int(match["epoch"]), file)
-        for file in folder.glob("*.png")
-        if (match := FRAME.fullmatch(file.name))
-    ]
-    names = sorted({one for one, *_ in found})
+    found = [(match["name"], file) for file in sorted(folder.glob("*.png")) if (match := FRAME.fullmatch(file.name))]
+    names = sorted({one for one, _ in found})
     if not found:
         raise ValueError(f"{folder} holds no maps NAME-epochEEEE.png; pointcoc.viz.EpochMaps writes them")
     if name is None and len(names) > 1:
         raise ValueError(f"{folder} holds maps of several inputs; choose one of {', '.join(names)}")
     chosen = names[0] if name is None else name
     check_choice("input", chosen, names)
-    return [file for one, _, file in sorted(found, key=lambda frame: frame[1]) if one == chosen]
+    return [file for one, file in found if one == chosen]

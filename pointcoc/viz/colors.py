@@ -12,7 +12,7 @@ from torch import Tensor
 from pointcoc.models.clusters import StageClusters
 
 LIGHTNESS = (0.38, 0.51, 0.64, 0.77, 0.9)
-NUM_HUES = 8
+HUES = 2 * math.pi * np.arange(8) / 8
 CHROMA = 0.12
 NEAR, AROUND = 4, 24
 ENOUGH = 0.14
@@ -55,7 +55,7 @@ def center_colors(pos: Tensor) -> Tensor:
     colors = np.full((len(pos), 3), 0.5)
     exist = np.flatnonzero(~torch.isnan(pos).any(1).cpu().numpy())
     if len(exist):
-        colors[exist] = palette()[_choose(_scaled(pos.detach().cpu().double().numpy()[exist]))]
+        colors[exist] = palette()[_choose(pos.detach().cpu().double().numpy()[exist])]
     return torch.from_numpy(colors)
 
 
@@ -76,8 +76,7 @@ def cluster_colors(clusters: StageClusters, block: int = -1, head: int = 0) -> T
 @functools.cache
 def palette() -> np.ndarray:
     """Return the colors that clusters may have, (P, 3): all pairs of a lightness and a hue."""
-    hues = 2 * math.pi * np.arange(NUM_HUES) / NUM_HUES
-    return np.array([_in_gamut(lightness, hue) for lightness in LIGHTNESS for hue in hues])
+    return np.array([_in_gamut(lightness, hue) for lightness in LIGHTNESS for hue in HUES])
 
 
 def color_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -87,18 +86,15 @@ def color_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         first: shape (..., 3), sRGB in [0, 1].
         second: shape (..., 3).
     """
-    pairs = [np.linalg.norm(_to_lab(first, eye) - _to_lab(second, eye), axis=-1) for eye in VISIONS.values()]
-    return np.minimum.reduce(pairs)
-
-
-def _scaled(pos: np.ndarray) -> np.ndarray:
-    """Move positions to the middle of their box, one unit to its far sides."""
-    low, high = pos.min(0), pos.max(0)
-    return (pos - (low + high) / 2) / np.maximum((high - low).max() / 2, 1e-12)
+    return np.minimum.reduce(
+        [np.linalg.norm(_to_lab(first, eye) - _to_lab(second, eye), axis=-1) for eye in VISIONS.values()]
+    )
 
 
 def _choose(pos: np.ndarray) -> np.ndarray:
     """Choose a color of the palette for each center in turn."""
+    low, high = pos.min(0), pos.max(0)
+    pos = (pos - (low + high) / 2) / np.maximum((high - low).max() / 2, 1e-12)  # from the middle, one unit a far side
     apart, wanted = _palette_distances(), _hue_match(pos)
     chosen = np.zeros(len(pos), dtype=np.int64)
     for i in range(len(pos)):
@@ -113,8 +109,7 @@ def _choose(pos: np.ndarray) -> np.ndarray:
 def _hue_match(pos: np.ndarray) -> np.ndarray:
     """How well each color's hue fits the direction of each center, (M, P) in [-1, 1]."""
     row, column = pos[:, 0], pos[:, 1] if pos.shape[1] > 1 else np.zeros(len(pos))
-    hue = np.tile(2 * math.pi * np.arange(NUM_HUES) / NUM_HUES, len(LIGHTNESS))
-    return np.cos(np.arctan2(row, column)[:, None] - hue)
+    return np.cos(np.arctan2(row, column)[:, None] - np.tile(HUES, len(LIGHTNESS)))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
+from pointcoc.checks import check_filled
 from pointcoc.models.clusters import StageClusters
 from pointcoc.viz.colors import center_colors
 from pointcoc.viz.maps import input_colors, lay_out
@@ -56,8 +57,7 @@ def explore_page(exhibits: Sequence[Exhibit]) -> str:
     Raises:
         ValueError: if there is no input, or one is neither a complete image nor a cloud of three coordinates.
     """
-    if len(exhibits) == 0:
-        raise ValueError("exhibits is empty; give at least one input")
+    check_filled("exhibits", exhibits, "input")
     lut = (colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype("u1")
     data = {"similarity_colors": _base64(lut.tobytes()), "inputs": [_pack(one) for one in exhibits]}
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\u0021--")
@@ -72,8 +72,9 @@ def _pack(one: Exhibit) -> dict[str, Any]:
     packed: dict[str, Any] = {"name": one.name, "network": one.network}
     if traced.is_image:
         packed |= _image(one)
+    elif traced.points.pos.shape[1] != 3:
+        raise ValueError(f"{one.name} has {traced.points.pos.shape[1]} coordinates a point; the page shows 3")
     else:
-        _check_cloud(one)
         arrays.append(("points", traced.points.pos.cpu().float().numpy()))
     blob, table = b"", []
     for name, array in arrays:
@@ -85,29 +86,26 @@ def _pack(one: Exhibit) -> dict[str, Any]:
 
 def _stage(traced: Trace, s: int) -> dict[str, int]:
     stage = traced.stages[s]
-    sizes = {"points": stage.points.num_points, "blocks": stage.num_blocks, "heads": stage.num_heads}
-    sizes |= {"m": stage.num_centers, "centers": len(stage.center_pos)}
+    sizes = {
+        "points": stage.points.num_points,
+        "blocks": stage.num_blocks,
+        "heads": stage.num_heads,
+        "m": stage.num_centers,
+        "centers": len(stage.center_pos),
+    }
     if traced.is_image:
         assert stage.points.sizes is not None
-        sizes |= {"width": int(stage.points.sizes[0, 1]), "stride": _stride(traced, s)}
+        # As many sites of the input stand under the first one of the stage, on the longer side.
+        stride = int(traced.points.pos[traced.rows[s] == 0].amax(0)[traced.shape.index(max(traced.shape))]) + 1
+        sizes |= {"width": int(stage.points.sizes[0, 1]), "stride": stride}
     return sizes
 
 
-def _stride(traced: Trace, s: int) -> int:
-    """Sites of the input per site of a stage: as many as stand under the first one, on the longer side."""
-    assert traced.points.sizes is not None
-    axis = int(traced.points.sizes[0].argmax())
-    first = traced.points.pos[traced.rows[s] == 0]
-    return int(first[:, axis].max()) + 1
-
-
 def _stage_arrays(traced: Trace, stage: StageClusters, s: int) -> list[tuple[str, np.ndarray]]:
-    centers = torch.stack([one.center for one in stage.blocks]).mT  # (blocks, heads, points)
-    similarity = torch.stack([one.similarity for one in stage.blocks]).mT
     arrays = {
         "region": _small(stage.region),
-        "center": _small(centers),
-        "similarity": _bytes(similarity),
+        "center": _small(torch.stack([one.center for one in stage.blocks]).mT),  # (blocks, heads, points)
+        "similarity": _bytes(torch.stack([one.similarity for one in stage.blocks]).mT),
         "colors": _bytes(center_colors(stage.center_pos)),
         "centers": stage.center_pos.cpu().float().numpy(),
     }
@@ -118,19 +116,12 @@ def _stage_arrays(traced: Trace, stage: StageClusters, s: int) -> list[tuple[str
 
 def _image(one: Exhibit) -> dict[str, Any]:
     traced = one.trace
-    assert traced.points.sizes is not None
-    height, width = traced.points.sizes[0].tolist()
+    height, width = traced.shape
     if traced.points.num_points != height * width:
         raise ValueError(f"{one.name} has {traced.points.num_points} of {height * width} pixels; give complete images")
     file = io.BytesIO()
-    pixels = _bytes(lay_out(traced, input_colors(traced), 1.0))
-    Image.fromarray(pixels).save(file, "JPEG", quality=88)
+    Image.fromarray(_bytes(lay_out(traced, input_colors(traced), 1.0))).save(file, "JPEG", quality=88)
     return {"image": "data:image/jpeg;base64," + _base64(file.getvalue()), "width": width, "height": height}
-
-
-def _check_cloud(one: Exhibit) -> None:
-    if one.trace.points.pos.shape[1] != 3:
-        raise ValueError(f"{one.name} has {one.trace.points.pos.shape[1]} coordinates a point; the page shows 3")
 
 
 def _small(values: Tensor) -> np.ndarray:

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pointcoc.checks import import_extra
+from pointcoc.checks import check_filled, import_extra
 from pointcoc.models import ImageTransform
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet, image_to_points
+from pointcoc.viz.figures import show
 from pointcoc.viz.inputs import image_input
 from pointcoc.viz.maps import overlay
 from pointcoc.viz.trace import trace
@@ -41,21 +42,18 @@ def figure4(picture: Tensor, models: Mapping[str, nn.Module], target: int | None
         ValueError: if there is no network, or one is of another family.
         ImportError: if the package grad-cam is needed and not installed.
     """
-    if len(models) == 0:
-        raise ValueError("models is empty; give at least one network")
-    rows = [row for title, model in models.items() for row in _rows(picture, title, _evaluated(model), target)]
+    check_filled("models", models, "network")
+    rows = [row for title, model in models.items() for row in _rows(picture, title, model, target)]
     columns = 1 + max(len(maps) for _, maps, _ in rows)
     height = 2.0 * picture.shape[0] / picture.shape[1]
     figure = Figure(figsize=(2.0 * columns, (height + 0.25) * len(rows)), layout="constrained")
     for r, (title, maps, places) in enumerate(rows):
         for c, shown in enumerate([picture, *maps]):
-            axes = figure.add_subplot(len(rows), columns, r * columns + c + 1)
-            axes.imshow(shown.double().numpy().clip(0, 1), interpolation="nearest")
-            axes.set_axis_off()
-            axes.set_title((title, *places)[c], fontsize=8)
+            show(figure, (len(rows), columns, r * columns + c + 1), shown.double(), (title, *places)[c])
     return figure
 
 
+@torch.no_grad()
 def attention_maps(model: nn.Module, images: Tensor, blocks: Sequence[int] = VIT_BLOCKS) -> list[Tensor]:
     """Return the cosine between the class token and each patch of a ViT of timm.
 
@@ -67,10 +65,9 @@ def attention_maps(model: nn.Module, images: Tensor, blocks: Sequence[int] = VIT
     Returns:
         One map (h, w) of patches a block, in [-1, 1].
     """
-    with torch.no_grad():
-        outputs = model.forward_intermediates(  # type: ignore[operator]
-            images, indices=list(blocks), return_prefix_tokens=True, intermediates_only=True
-        )
+    outputs = model.forward_intermediates(  # type: ignore[operator]
+        images, indices=list(blocks), return_prefix_tokens=True, intermediates_only=True
+    )
     return [F.cosine_similarity(maps[0], prefix[0, 0, :, None, None], dim=0) for maps, prefix in outputs]
 
 
@@ -95,7 +92,8 @@ def activation_maps(model: nn.Module, images: Tensor, target: int | None = None)
     model = copy.deepcopy(model)  # gradients stay in the copy
     tapped = _Tapped(model) if isinstance(model, ContextClusterNet) else model
     maps = []
-    for s, layer in enumerate(_layers(tapped)):
+    layers = tapped.taps if isinstance(tapped, _Tapped) else [getattr(model, f"layer{s}")[-1] for s in (1, 2, 3, 4)]
+    for s, layer in enumerate(layers):
         reshape = tapped.maps_of(s) if isinstance(tapped, _Tapped) else None
         with gradcam.GradCAM(tapped, [layer], reshape_transform=reshape) as cam, torch.enable_grad():
             maps.append(torch.from_numpy(cam(images, targets)[0]))
@@ -122,35 +120,25 @@ class _Tapped(nn.Module):
         return lambda rows: rows.view(1, *self.grids[s], -1).permute(0, 3, 1, 2)
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
-    if isinstance(model, _Tapped):
-        return list(model.taps)
-    return [getattr(model, f"layer{s}")[-1] for s in (1, 2, 3, 4)]
-
-
 def _rows(picture: Tensor, title: str, model: nn.Module, target: int | None) -> list[Row]:
-    if isinstance(model, ContextClusterNet):
-        images = image_input(picture, model)
-        (traced,) = trace(model, images, picture)
-        heat = _heat(picture, activation_maps(model, images, target))
-        clusters = [overlay(traced, s) for s in range(len(traced.stages))]
-        counts = [f"stage {s + 1}: {len(traced.cluster(s).unique())} clusters" for s in range(len(clusters))]
-        return [(f"{title}, activation", heat, _stages(heat)), (f"{title}, clusters", clusters, counts)]
-    images = _normalized(picture, model)
+    model = copy.deepcopy(model).eval() if model.training else model
+    images = image_input(picture, model) if isinstance(model, ContextClusterNet) else _normalized(picture, model)
     if hasattr(model, "cls_token") and hasattr(model, "blocks"):
         maps = [(one + 1) / 2 for one in attention_maps(model, images)]
         heat = _heat(picture, [(one - one.min()) / (one.max() - one.min()) for one in maps])
         return [(f"{title}, attention", heat, [f"block {block + 1}" for block in VIT_BLOCKS])]
-    if hasattr(model, "layer4"):
-        heat = _heat(picture, activation_maps(model, images, target))
-        return [(f"{title}, activation", heat, _stages(heat))]
-    raise ValueError(
-        f"{title} is a {type(model).__name__}; figure4 knows ContextClusterNet, timm's VisionTransformer and ResNet"
-    )
-
-
-def _stages(maps: list[Tensor]) -> list[str]:
-    return [f"stage {s + 1}" for s in range(len(maps))]
+    if not isinstance(model, ContextClusterNet) and not hasattr(model, "layer4"):
+        raise ValueError(
+            f"{title} is a {type(model).__name__}; figure4 knows ContextClusterNet, timm's VisionTransformer and ResNet"
+        )
+    heat = _heat(picture, activation_maps(model, images, target))
+    rows = [(f"{title}, activation", heat, [f"stage {s + 1}" for s in range(len(heat))])]
+    if isinstance(model, ContextClusterNet):
+        (traced,) = trace(model, images, picture)
+        clusters = [overlay(traced, s) for s in range(len(traced.stages))]
+        counts = [f"stage {s + 1}: {len(traced.cluster(s).unique())} clusters" for s in range(len(clusters))]
+        rows.append((f"{title}, clusters", clusters, counts))
+    return rows
 
 
 def _heat(picture: Tensor, maps: list[Tensor]) -> list[Tensor]:
@@ -164,9 +152,4 @@ def _normalized(picture: Tensor, model: nn.Module) -> Tensor:
     """Normalize as a network of timm says it was trained."""
     settings = getattr(model, "pretrained_cfg", None) or {}
     mean, std = (torch.tensor(settings.get(name, getattr(ImageTransform, name))) for name in ("mean", "std"))
-    like = next(model.parameters())
-    return ((picture - mean) / std).permute(2, 0, 1)[None].to(like.device, like.dtype)
-
-
-def _evaluated(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).eval() if model.training else model
+    return ((picture - mean) / std).permute(2, 0, 1)[None].to(next(model.parameters()))

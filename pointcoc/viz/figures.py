@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_filled
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.viz.colors import center_colors
 from pointcoc.viz.maps import (
@@ -43,17 +43,8 @@ def draw_clusters(examples: Sequence[tuple[str, ContextClusterNet, Any]], head: 
     Raises:
         ValueError: if there is no example.
     """
-    if len(examples) == 0:
-        raise ValueError("examples is empty; give at least one (title, network, input)")
-    columns = 1 + max(net.config.num_stages for _, net, _ in examples)
-    traces = [trace(net, input)[0] for _, net, input in examples]
-    figure = _figure(traces, len(examples), columns)
-    for row, (traced, (title, *_)) in enumerate(zip(traces, examples, strict=True)):
-        place = row * columns + 1
-        panel(figure, (len(examples), columns, place), traced, input_colors(traced), title)
-        for s in range(len(traced.stages)):
-            draw_panel(figure, (len(examples), columns, place + 1 + s), traced, s, -1, head)
-    return figure
+    check_filled("examples", examples, "(title, network, input)")
+    return _draw_rows([(title, trace(net, input)[0]) for title, net, input in examples], -1, head, "clusters")
 
 
 def draw_stages(
@@ -71,11 +62,17 @@ def draw_stages(
     Raises:
         ValueError: if the kind is unknown, or a stage lacks the block or head.
     """
-    columns = 1 + len(traced.stages)
-    figure = _figure([traced], 1, columns)
-    panel(figure, (1, columns, 1), traced, input_colors(traced), title or "input")
-    for s in range(len(traced.stages)):
-        draw_panel(figure, (1, columns, 2 + s), traced, s, block, head, kind)
+    return _draw_rows([(title or "input", traced)], block, head, kind)
+
+
+def _draw_rows(inputs: Sequence[tuple[str, Trace]], block: int, head: int, kind: str) -> Figure:
+    shape = len(inputs), 1 + max(len(traced.stages) for _, traced in inputs)
+    figure = _figure([traced for _, traced in inputs], *shape)
+    for row, (title, traced) in enumerate(inputs):
+        first = row * shape[1] + 1
+        panel(figure, (*shape, first), traced, input_colors(traced), title)
+        for s in range(len(traced.stages)):
+            draw_panel(figure, (*shape, first + 1 + s), traced, s, block, head, kind)
     return figure
 
 
@@ -107,16 +104,19 @@ def draw_grid(
     if rows == columns:
         raise ValueError(f"rows and columns must differ, got {rows!r} for both")
     _name(traced, stage, block, head)  # what does not exist gets its sentence
-    chosen = {"stage": stage, "block": block, "head": head}
     stages = traced.stages if "stage" in (rows, columns) else [traced.stage(stage)]
-    limits = {"stage": len(stages), "block": max(one.num_blocks for one in stages)}
-    limits["head"] = max(one.num_heads for one in stages)
+    limits = {
+        "stage": len(stages),
+        "block": max(one.num_blocks for one in stages),
+        "head": max(one.num_heads for one in stages),
+    }
     shape = (limits[rows], limits[columns])
     figure = _figure([traced], *shape)
-    for r, c in itertools.product(*map(range, shape)):
-        one = {**chosen, rows: r, columns: c}
-        if _exists(traced, **one):
-            draw_panel(figure, (*shape, r * shape[1] + c + 1), traced, kind=kind, **one)
+    for place, (r, c) in enumerate(itertools.product(*map(range, shape)), start=1):
+        one = {"stage": stage, "block": block, "head": head, rows: r, columns: c}
+        clusters = traced.stage(one["stage"])
+        if one["block"] < clusters.num_blocks and one["head"] < clusters.num_heads:
+            draw_panel(figure, (*shape, place), traced, kind=kind, **one)
     return figure
 
 
@@ -202,7 +202,7 @@ def draw_panel(
     if kind == "clusters":
         title += f": {len(traced.cluster(stage, block, head).unique())} clusters"
         if traced.is_image:
-            return _show(figure, place, overlay(traced, stage, block, head), title)
+            return show(figure, place, overlay(traced, stage, block, head), title)
     else:
         low, high = traced.similarity(stage, block, head).aminmax()
         title += f": {float(low):.2f} to {float(high):.2f}"
@@ -220,12 +220,11 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
         title: text above it.
     """
     if traced.is_image:
-        return _show(figure, place, lay_out(traced, colors, 1.0), title)
+        return show(figure, place, lay_out(traced, colors, 1.0), title)
     pos = traced.points.pos.cpu().double()
     axes = figure.add_subplot(*place, projection="3d" if pos.shape[1] == 3 else None)
-    size = min(40.0, 2500 / max(len(pos), 1))
     flat = {"depthshade": False} if pos.shape[1] == 3 else {}  # a paler color would be another cluster's
-    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=size, **flat)  # type: ignore[misc, arg-type]
+    axes.scatter(*pos.T.numpy(), c=colors.numpy(), s=min(40.0, 2500 / max(len(pos), 1)), **flat)  # type: ignore[misc, arg-type]
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
     if pos.shape[1] == 3:
@@ -236,7 +235,8 @@ def panel(figure: Figure, place: tuple[int, int, int], traced: Trace, colors: Te
     return axes
 
 
-def _show(figure: Figure, place: tuple[int, int, int], picture: Tensor, title: str) -> Axes:
+def show(figure: Figure, place: tuple[int, int, int], picture: Tensor, title: str) -> Axes:
+    """Draw a picture (H, W, 3) into a figure, one pixel a site; see `panel`."""
     axes = figure.add_subplot(*place)
     axes.imshow(picture.numpy().clip(0, 1), interpolation="nearest")
     axes.set_title(title, fontsize=8)
@@ -251,19 +251,6 @@ def _name(traced: Trace, stage: int, block: int, head: int) -> str:
     return f"stage {stage + 1}, block {block + 1}, head {range(clusters.num_heads)[head] + 1}"
 
 
-def _exists(traced: Trace, stage: int, block: int, head: int) -> bool:
-    clusters = traced.stage(stage)
-    return block < clusters.num_blocks and head < clusters.num_heads
-
-
 def _figure(traces: Sequence[Trace], rows: int, columns: int) -> Figure:
-    height = PANEL * min(2.0, max(map(_aspect, traces)))
-    return Figure(figsize=(PANEL * columns, (height + 0.25) * rows), layout="constrained")
-
-
-def _aspect(traced: Trace) -> float:
-    """Height over width of the input."""
-    if not traced.is_image:
-        return 1.0
-    assert traced.points.sizes is not None
-    return float(traced.points.sizes[0, 0] / traced.points.sizes[0, 1])
+    aspect = max(traced.shape[0] / traced.shape[1] if traced.is_image else 1.0 for traced in traces)
+    return Figure(figsize=(PANEL * columns, (PANEL * min(2.0, aspect) + 0.25) * rows), layout="constrained")

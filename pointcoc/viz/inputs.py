@@ -40,8 +40,7 @@ def trace_file(path: str | Path, net: ContextClusterNet, size: int = IMAGE_SIZE,
         ValueError: if the file cannot be read, holds no points, or the network takes other inputs.
     """
     if is_cloud_file(path):
-        points = cloud_input(read_cloud(path, num_points), net, str(path))
-        return trace(net, points)[0]
+        return trace(net, cloud_input(read_cloud(path, num_points), net, str(path)))[0]
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
@@ -62,13 +61,11 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        endings = ", ".join(CLOUD_READERS)
         raise ValueError(
-            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({endings})"
+            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({ENDINGS})"
         ) from error
     scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(image, dtype=np.float64) / 255)
 
 
@@ -109,8 +106,7 @@ def image_input(picture: Tensor, net: ContextClusterNet) -> Tensor:
     mean, std = (torch.tensor(value, dtype=image.dtype).view(1, -1, 1, 1) for value in (transform.mean, transform.std))
     if channels == 1:
         image, mean, std = image.mean(1, keepdim=True), mean.mean(1, keepdim=True), std.mean(1, keepdim=True)
-    like = next(net.parameters())
-    return ((image - mean) / std).to(device=like.device, dtype=like.dtype)
+    return ((image - mean) / std).to(next(net.parameters()))
 
 
 def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") -> PointSet:
@@ -124,5 +120,4 @@ def cloud_input(pos: Tensor, net: ContextClusterNet, name: str = "the input") ->
     if net.config.input_dim != 3:
         raise ValueError(f"{name} has coordinates alone, but the network takes {net.config.input_dim} features a point")
     like = next(net.parameters())
-    pos = pos.to(like.device)
-    return PointSet(pos.to(like.dtype), pos, torch.tensor([0, len(pos)], device=like.device))
+    return PointSet(pos.to(like), pos.to(like.device), torch.tensor([0, len(pos)], device=like.device))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pointcoc.checks import check_choice, check_range
 from pointcoc.models.clusters import StageClusters
+from pointcoc.pointset import PointSet
 from pointcoc.viz.colors import center_colors, cluster_colors
 from pointcoc.viz.trace import Trace
 
@@ -32,10 +33,7 @@ def cluster_map(clusters: StageClusters, block: int = -1, head: int = 0) -> Tens
     points = clusters.points
     if points.sizes is None or points.num_sets != 1:
         raise ValueError(f"cluster_map needs one set on a lattice, got {points.num_sets} sets, sizes {points.sizes}")
-    picture = torch.ones(*points.sizes[0].tolist(), 3, dtype=torch.float64)
-    row, column = points.pos.long().cpu().unbind(1)
-    picture[row, column] = cluster_colors(clusters, block, head)
-    return picture
+    return _at_sites(points, cluster_colors(clusters, block, head), 1.0)
 
 
 def lay_out(trace: Trace, values: Tensor, absent: float) -> Tensor:
@@ -54,19 +52,21 @@ def lay_out(trace: Trace, values: Tensor, absent: float) -> Tensor:
     """
     if not trace.is_image:
         raise ValueError("lay_out needs an image, got a cloud; its points have colors, see point_colors")
-    assert trace.points.sizes is not None
-    canvas = values.new_full((*trace.points.sizes[0].tolist(), *values.shape[1:]), absent)
-    row, column = trace.points.pos.long().to(values.device).unbind(1)
-    canvas[row, column] = values
+    return _at_sites(trace.points, values, absent)
+
+
+def _at_sites(points: PointSet, values: Tensor, absent: float) -> Tensor:
+    assert points.sizes is not None
+    canvas = values.new_full((*points.sizes[0].tolist(), *values.shape[1:]), absent)
+    canvas[points.pos.long().to(values.device).unbind(1)] = values
     return canvas
 
 
 def input_colors(trace: Trace) -> Tensor:
     """Return the colors of the input itself, (N, 3): those of its picture, else its first features, else gray."""
     if trace.picture is not None:
-        row, column = trace.points.pos.long().cpu().unbind(1) if trace.is_image else (None, None)
         picture = trace.picture.cpu().double()
-        return picture[row, column] if trace.is_image else picture
+        return picture[trace.points.pos.long().cpu().unbind(1)] if trace.is_image else picture
     if not trace.is_image:
         return torch.full((trace.points.num_points, 3), 0.6, dtype=torch.float64)
     channels = trace.points.x[:, :-2].detach().cpu().double()
@@ -118,8 +118,8 @@ def overlay(trace: Trace, stage: int = -1, block: int = -1, head: int = 0, opaci
         ValueError: if the input is no image, or a number is not allowed.
     """
     check_range("opacity", opacity, 0, 1)
-    colors = point_colors(trace, stage, block, head)
-    picture = lay_out(trace, opacity * colors + (1 - opacity) * input_colors(trace), 1.0)
+    colors = opacity * point_colors(trace, stage, block, head) + (1 - opacity) * input_colors(trace)
+    picture = lay_out(trace, colors, 1.0)
     picture[borders(lay_out(trace, trace.cluster(stage, block, head).cpu(), -1))] *= 0.35
     return picture
 

@@ -53,11 +53,10 @@ def segment_quality(segments: Tensor, labels: Tensor, ignore: int | None = None,
         raise ValueError(f"every pixel has the label to ignore, {ignore}")
     table = overlap(segments[counts], labels[counts])
     total, size = table.sum(), table.sum(1, keepdim=True)
-    leak = torch.minimum(table, size - table).sum()
     return SegmentQuality(
         achievable_accuracy=float(table.amax(1).sum() / total),
         boundary_recall=_boundary_recall(segments, labels, counts, tolerance),
-        undersegmentation_error=float(leak / total),
+        undersegmentation_error=float(torch.minimum(table, size - table).sum() / total),
         num_segments=int((size > 0).sum()),
     )
 
@@ -79,7 +78,6 @@ def _boundary_recall(segments: Tensor, labels: Tensor, counts: Tensor, tolerance
     wanted = borders(labels, counts)
     if not wanted.any():
         return 1.0
-    window = 2 * tolerance + 1
     found = borders(segments).float()[None, None]
-    near = F.max_pool2d(found, window, stride=1, padding=tolerance)[0, 0] > 0
+    near = F.max_pool2d(found, 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0
     return float((wanted & near).sum() / wanted.sum())

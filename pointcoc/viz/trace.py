@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pointcoc.geometry import Segments
 from pointcoc.geometry.neighbors import knn_segments
+from pointcoc.geometry.sizes import ravel
 from pointcoc.models.clusters import StageClusters
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.pointset import PointSet
@@ -37,6 +40,12 @@ class Trace:
     def is_image(self) -> bool:
         """Whether the points lie on a lattice of two axes."""
         return self.points.sizes is not None and self.points.pos.shape[1] == 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sites per axis of an input on a lattice: the height and width of an image."""
+        assert self.points.sizes is not None
+        return tuple(self.points.sizes[0].tolist())
 
     def stage(self, stage: int) -> StageClusters:
         """Return the clusters of a stage, 0 first, negative from the end.
@@ -86,9 +95,11 @@ def trace(net: ContextClusterNet, input: Any, picture: Tensor | None = None) -> 
     rows = trace_rows(net, points, [stage.points for stage in stages])
     if picture is not None and points.num_sets != 1:
         raise ValueError(f"picture is of one input, got a batch of {points.num_sets}; trace them one by one")
+    sizes = points.counts.tolist()
+    local = [(row - stage.points.ptr[points.batch]).split(sizes) for row, stage in zip(rows, stages, strict=True)]
     split = [stage.split() for stage in stages]
     return [
-        Trace(one, [stage[b] for stage in split], _local(rows, points, stages, b), picture)
+        Trace(one, [stage[b] for stage in split], [row[b] for row in local], picture)
         for b, one in enumerate(points.split())
     ]
 
@@ -104,11 +115,9 @@ def trace_rows(net: ContextClusterNet, points: PointSet, stages: list[PointSet])
     if net.config.on_lattice:
         return _lattice_rows(net, points, stages)
     rows: list[Tensor] = []
-    level = points
-    for anchors in stages:
-        nearest = knn_segments(anchors.pos, Segments.of(anchors), level.pos, Segments.of(level), 1).squeeze(1)
+    for before, anchors in itertools.pairwise([points, *stages]):
+        nearest = knn_segments(anchors.pos, Segments.of(anchors), before.pos, Segments.of(before), 1).squeeze(1)
         rows.append(nearest[rows[-1]] if rows else nearest)
-        level = anchors
     return rows
 
 
@@ -117,20 +126,7 @@ def _lattice_rows(net: ContextClusterNet, points: PointSet, stages: list[PointSe
     for stride, anchors in zip(net.config.strides, stages, strict=True):
         site = site // stride
         assert anchors.sizes is not None
-        shape = anchors.sizes.amax(0)
-        known, order = _keys(anchors.batch, anchors.pos.long(), shape).sort()
-        rows.append(order[torch.searchsorted(known, _keys(points.batch, site, shape))])
+        shape = F.pad(anchors.sizes.amax(0), (1, 0))  # one axis more: the sets
+        known, order = ravel(torch.column_stack([anchors.batch, anchors.pos.long()]), shape).sort()
+        rows.append(order[torch.searchsorted(known, ravel(torch.column_stack([points.batch, site]), shape))])
     return rows
-
-
-def _keys(batch: Tensor, site: Tensor, shape: Tensor) -> Tensor:
-    """One number for each site of each set."""
-    key = batch
-    for axis in range(site.shape[1]):
-        key = key * shape[axis] + site[:, axis]
-    return key
-
-
-def _local(rows: list[Tensor], points: PointSet, stages: list[StageClusters], b: int) -> list[Tensor]:
-    begin, end = int(points.ptr[b]), int(points.ptr[b + 1])
-    return [row[begin:end] - stage.points.ptr[b] for row, stage in zip(rows, stages, strict=True)]

@@ -1,13 +1,11 @@
 """shapes: layout on disk, determinism, balance, and classes that can be told apart."""
 
-import importlib
-
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from pointcoc.data import HDF5Clouds, shapes, write_shapes
+from pointcoc.data import HDF5Clouds, generated, shapes, write_shapes
 from pointcoc.data.solids import SOLIDS
 
 
@@ -104,25 +102,24 @@ def test_transform(tmp_path):
 
 def test_another_process_may_be_faster(tmp_path, monkeypatch):
     """While this process writes, the other one finishes: its folder is used."""
-    module = importlib.import_module("pointcoc.data.shapes")
-    write_split = module._write_split
+    write_split = generated.write_split
 
-    def slow(folder, split, *arrays):
-        write_split(folder, split, *arrays)
+    def slow(folder, listing, split, **arrays):
+        write_split(folder, listing, split, **arrays)
         if split == "test":
-            monkeypatch.setattr(module, "_write_split", write_split)
+            monkeypatch.setattr(generated, "write_split", write_split)
             write_shapes(folder.with_name("shapes-v1-10-10-4-seed0"), 10, 10, 4)
 
-    monkeypatch.setattr(module, "_write_split", slow)
+    monkeypatch.setattr(generated, "write_split", slow)
     assert len(shapes("train", 10, 10, 4, cache=tmp_path)) == 10
     assert [path.name for path in tmp_path.iterdir()] == ["shapes-v1-10-10-4-seed0"]
 
 
 def test_after_an_error_nothing_is_left(tmp_path, monkeypatch):
-    def full(*arguments):
+    def full(*arguments, **arrays):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(importlib.import_module("pointcoc.data.shapes"), "_write_split", full)
+    monkeypatch.setattr(generated, "write_split", full)
     with pytest.raises(OSError, match="No space left"):
         write_shapes(tmp_path / "shapes", 10, 10, 4)
     assert not list(tmp_path.iterdir())

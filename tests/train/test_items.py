@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
-from pointcoc.train.items import Bad, Collate, Items, Key, source_of
+from pointcoc.train.items import Bad, Items, Key, collate, source_of
 
 
 class Noisy(Dataset):
@@ -72,11 +72,11 @@ def test_a_mistake_in_code_is_not_taken_for_a_damaged_file() -> None:
 
 def test_a_batch_holds_items_indices_and_what_is_bad() -> None:
     items = Items(Noisy(broken=(1,)), seed=0, max_bad=1)
-    batch = Collate(torch.stack)([items[Key(0, 0)], items[Key(0, 1)]])
+    batch = collate(torch.stack, [items[Key(0, 0)], items[Key(0, 1)]])
     assert batch.value.shape == (2, 3)
     assert batch.indices == (0, 2)
     assert [bad.index for bad in batch.bad] == [1]
-    assert Collate(torch.stack)([Items(Noisy(broken=(1,)), seed=0)[Key(0, 1)]]).value is None
+    assert collate(torch.stack, [Items(Noisy(broken=(1,)), seed=0)[Key(0, 1)]]).value is None
 
 
 def test_items_are_named_by_file_row_or_number() -> None:

@@ -25,14 +25,14 @@ def load(source: str | Path, **overrides: Any) -> nn.Module:
     """Load any model of this library.
 
     Args:
-        source: the folder of a run of `pointcoc.train.fit`; a folder that `save_pretrained`, `save_model` or `pointcoc
-            convert` wrote; a name on the hub, OWNER/NAME; a preset whose weights were converted; "image" or "cloud",
-            the small networks that ship with the package; or a file best.safetensors of an earlier version.
+        source: the folder of a run of `pointcoc.train.fit`; a folder that `save_pretrained`, `save_model` or
+            `pointcoc convert` wrote; a name on the hub, OWNER/NAME; a preset whose weights were converted; "image" or
+            "cloud", the small networks that ship with the package; or a file best.safetensors of an earlier version.
         **overrides: settings of the model that need no other parameters, such as centers=5 of a `ContextClusterNet`.
 
     Returns:
-        The model in evaluation mode, in the dtype of the file, on the CPU: a `ContextClusterNet`, `PointMLPCoC`,
-        `SemanticFPN`, `PointSegmenter` or Mask R-CNN. Its `weights_info` says what else is known.
+        A `ContextClusterNet`, `PointMLPCoC`, `SemanticFPN`, `PointSegmenter` or Mask R-CNN in evaluation mode, in the
+        dtype of the file, on the CPU. Its `weights_info` says what else is known.
 
     Raises:
         FileNotFoundError: if there is nothing of the kind, or the hub cannot be reached.

@@ -1,4 +1,4 @@
-"""The backend `fused` of the cluster operation beside `reference`, on the stages of a preset."""
+"""The backend `triton` of the cluster operation beside `reference`, on the stages of a preset."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tools.costs import MovedBytes
 from tools.timing import Run, free_memory, summary, take_turns
 
 
-def fused_rows(
+def triton_rows(
     preset: str,
     batch: int,
     side: int,
     turns: int,
     device: torch.device,
-    backends: Sequence[str] = ("reference", "fused"),
+    backends: Sequence[str] = ("reference", "triton"),
 ) -> list[dict[str, Any]]:
     """Time forward, and forward and backward, of each stage and dtype.
 
-    Bytes: those of `reference` are what its operations read and write; those of `fused` are what it must: forward f, v,
-    the output and 5 bytes per point and head, backward f, v, these 5 bytes and three gradients.
+    Bytes: those of `reference` are what its operations read and write, those of `triton` the fewest it can do with:
+    forward f, v, the output and 5 bytes per point and head; backward f, v, these 5 bytes and three gradients.
 
     Args:
         preset: a preset for images.
         batch: images.
         side: height and width of the images.
         turns: runs of which the median counts.
-        device: where to run; "fused" needs a GPU.
+        device: where to run; "triton" needs a GPU.
         backends: names of backends.
     """
     net = ContextClusterNet.from_preset(preset).to(device)
@@ -70,7 +70,7 @@ def _stage_rows(
     least = {"forward": 3 * f.nbytes + stored, "forward and backward": 8 * f.nbytes + 2 * stored}
     rows = []
     for (backend, step), times in seconds.items():
-        moved = least[step] if backend == "fused" else _moved(runs[backend, step])
+        moved = least[step] if backend == "triton" else _moved(runs[backend, step])
         rows.append({**given, "backend": backend, "step": step, "bytes": moved, **summary(times, moved)})
     return rows
 
