@@ -27,7 +27,7 @@ def _fresh_graphs():
 
 
 def image_net(dtype: torch.dtype = torch.float64, **overrides) -> ContextClusterNet:
-    return order_one_network("coc_nano", dtype, **SMALL | overrides)
+    return order_one_network(preset("coc_nano", **SMALL).replace(**overrides), dtype)
 
 
 def cloud_net(dtype: torch.dtype = torch.float64, **overrides) -> ContextClusterNet:

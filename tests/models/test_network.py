@@ -109,7 +109,7 @@ def test_classifier_can_be_replaced_and_removed() -> None:
 
 
 def test_classifier_of_a_negative_size() -> None:
-    with pytest.raises(ValueError, match="num_classes must be at least 0"):
+    with pytest.raises(ValueError, match="num_classes must be an integer of at least 0"):
         order_one_network("coc_nano", torch.float32).reset_classifier(-1)
 
 
