@@ -13,6 +13,7 @@ import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
+from pointcoc.checks import check_choice
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.presets import preset as find_preset
@@ -38,7 +39,6 @@ __all__ = ["ContextClusterModel", "checkpoint_filter_fn"]  # timm appends the na
 
 CLASSIFIER = "head"
 TIMM_NAMES = {"in_chans": "in_channels", "drop_rate": "dropout", "drop_path_rate": "drop_path"}
-FIELDS = tuple(field.name for field in dataclasses.fields(NetworkConfig))
 
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: ContextClusterModel) -> dict[str, Tensor]:
@@ -159,10 +159,9 @@ def _network(
     dtype: torch.dtype | None = None,
     **settings: Any,
 ) -> ContextClusterModel:
-    choices = [name for name in (*TIMM_NAMES, *FIELDS) if name not in TIMM_NAMES.values()]
-    unknown = [name for name in settings if name not in choices]
-    if unknown:
-        raise ValueError(f"unknown setting {unknown[0]!r}; choose from {', '.join(('global_pool', *choices))}")
+    choices = [name for name in (*TIMM_NAMES, *vars(config)) if name not in TIMM_NAMES.values()]
+    for name in settings:
+        check_choice("setting", name, ["global_pool", *choices])
     fields = {TIMM_NAMES.get(name, name): value for name, value in settings.items()}
     return ContextClusterModel(config.replace(**fields), global_pool).to(device=device, dtype=dtype)
 

@@ -158,37 +158,29 @@ def mask_rcnn(
     _check_rois(box_batch_size_per_image)
     if num_classes < 2:
         raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
-    sizes = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
+    sizes: dict[str, Any] = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
     training = {"box_batch_size_per_image": box_batch_size_per_image}
-    if not isinstance(backbone, str):
-        if centers is not None or pretrained:
-            raise ValueError("centers and pretrained make a backbone from a name: leave them out for a module")
-        return TrueSizeMaskRCNN(backbone, num_classes, **sizes, **training)  # type: ignore[arg-type]
-    model = _named(backbone, num_classes, centers, pretrained, sizes | training)
-    # torchvision's class has no such field; `save_model` looks for it.
-    model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)  # type: ignore
+    if isinstance(backbone, str) and backbone in RESNETS:
+        model = MaskRCNN(_resnet(backbone, centers, pretrained), num_classes, **sizes, **training)
+    else:
+        model = TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes, **training)
+    if isinstance(backbone, str):
+        # torchvision's class has no such field; `save_model` looks for it.
+        model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)
     return model
 
 
-def _named(
-    backbone: str, num_classes: int, centers: int | None, pretrained: bool, sizes: Mapping[str, Any]
-) -> MaskRCNN:
-    if backbone not in RESNETS:
-        return TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes)
-    if centers is not None:
-        raise ValueError(f"centers are a setting of our presets, got centers {centers} for {backbone!r}: leave it out")
-    return MaskRCNN(_resnet(backbone, pretrained), num_classes, **sizes)
-
-
-def _backbone(backbone: str, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
-    if backbone not in PRESETS:
+def _backbone(backbone: str | StageMaps | TimmMaps, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
+    if isinstance(backbone, str) and backbone not in PRESETS:
         presets = [name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2)]
         raise ValueError(f"unknown backbone {backbone!r}; choose from {', '.join((*presets, *RESNETS))}")
     return dense_backbone(backbone, centers, pretrained)
 
 
-def _resnet(name: str, pretrained: bool) -> nn.Module:
+def _resnet(name: str, centers: int | None, pretrained: bool) -> nn.Module:
     """A ResNet with pyramid; without weights its norms and all its layers are trained, as torchvision does."""
+    if centers is not None:
+        raise ValueError(f"centers are a setting of our presets, got centers {centers} for {name!r}: leave it out")
     weights: Any = get_model_weights(getattr(resnet, name)).DEFAULT if pretrained else None  # type: ignore[attr-defined]
     norm = FrozenBatchNorm2d if pretrained else nn.BatchNorm2d
     return resnet_fpn_backbone(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointcoc.checks import check_range
 from pointcoc.detection.coco_scores import coco_records
 from pointcoc.predict import Prediction, draw_objects
 from pointcoc.predict.images import write_picture
@@ -28,8 +29,7 @@ class ObjectPrediction(Prediction):
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        check_range("threshold", self.threshold, 0, 1)
 
     def write(self, files: Sequence[Path], out: Path) -> None:
         """Write NAME.png for each image, and objects.json."""

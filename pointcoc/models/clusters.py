@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pointcoc.geometry import StagePlan
-from pointcoc.geometry.regions import Order
 from pointcoc.geometry.segments import scatter_sum
 from pointcoc.ops import Assignment
 from pointcoc.pointset import PointSet
@@ -95,20 +94,11 @@ class StageClusters:
 
 def stage_clusters(points: PointSet, assignments: list[Assignment], plan: StagePlan) -> StageClusters:
     """Join the points of a stage, the assignments of its blocks in region order, and the regions of its plan."""
-    region, order = plan.regions.segments.index, plan.regions.order
-    region = region if order is None else order.leave(region[:, None]).squeeze(1)
-    blocks = [_leave(assignment, order) for assignment in assignments]
-    return StageClusters(points, region, plan.regions.num_centers, blocks, _center_pos(points.pos, plan))
-
-
-def _leave(assignment: Assignment, order: Order) -> Assignment:
-    if order is None:
-        return assignment
-    return Assignment(order.leave(assignment.center), order.leave(assignment.similarity))
-
-
-def _center_pos(pos: Tensor, plan: StagePlan) -> Tensor:
     regions, order = plan.regions.ragged(), plan.regions.order
-    pos = pos if order is None else order.enter(pos)
+    region, pos = plan.regions.segments.index, points.pos
+    if order is not None:
+        region, pos = order.leave(region[:, None]).squeeze(1), order.enter(pos)
+        assignments = [Assignment(order.leave(one.center), order.leave(one.similarity)) for one in assignments]
     total = scatter_sum(pos[regions.member_point], regions.member_center, len(regions.member_counts))
-    return total / regions.member_counts[:, None]  # 0 / 0 is NaN: no points, no position
+    center_pos = total / regions.member_counts[:, None]  # 0 / 0 is NaN: no points, no position
+    return StageClusters(points, region, plan.regions.num_centers, assignments, center_pos)

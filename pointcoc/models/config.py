@@ -286,9 +286,8 @@ def _check_partition(config: NetworkConfig) -> None:
         raise ValueError(
             f"proposals {proposals!r} needs partition {proposals!r}; choose {partition!r} or 'fps' for {partition!r}"
         )
-    if partition == "cells":
-        return
-    if config.window is None or any(window is None or not float(window).is_integer() for window in config.window):
+    is_whole = [window is not None and float(window).is_integer() for window in config.window or (None,)]
+    if partition == "curve" and not all(is_whole):
         raise ValueError(
             f"partition 'curve' needs window, the points of a region of each stage, as whole numbers, got "
             f"{config.window}"

@@ -49,23 +49,20 @@ def convert_official(
     """
     checkpoint = Path(checkpoint)
     loaded = load_checkpoint(checkpoint)
-    normalizer = normalizer or _find_normalizer(find_dialect(unwrap(loaded)))
-    net = ContextClusterNet.from_official(loaded, preset=preset, normalizer=normalizer)
-    net.weights_info = replace(OFFICIAL_WEIGHTS, source=f"{OFFICIAL_WEIGHTS.source}; {_fingerprint(checkpoint)}")
+    if normalizer is None and find_dialect(unwrap(loaded)) == "2024":
+        raise ValueError(
+            "nothing in this checkpoint tells its normalizer, and the wrong one gives wrong logits, not an error: give "
+            "normalizer (--normalizer) 'similarity' for the weights of 2024, 'count' for earlier ones"
+        )
+    # Names of 2023 tell "count"; from_official refuses all other names.
+    net = ContextClusterNet.from_official(loaded, preset=preset, normalizer=normalizer or "count")
+    fingerprint = f"{checkpoint.name}, sha256 {hashlib.sha256(checkpoint.read_bytes()).hexdigest()}"
+    net.weights_info = replace(OFFICIAL_WEIGHTS, source=f"{OFFICIAL_WEIGHTS.source}; {fingerprint}")
     folder = Path(out).absolute() if out is not None else _default_folder(net.config)
     _check_free(folder, force)
     with atomic(folder) as temporary:
         net.save_pretrained(temporary)
     return folder, net
-
-
-def _find_normalizer(dialect: str | None) -> str:
-    if dialect == "2024":
-        raise ValueError(
-            "nothing in this checkpoint tells its normalizer, and the wrong one gives wrong logits, not an error: give "
-            "normalizer (--normalizer) 'similarity' for the weights of 2024, 'count' for earlier ones"
-        )
-    return "count"  # the names of 2023; other names are refused by from_official
 
 
 def _default_folder(config: NetworkConfig) -> Path:
@@ -76,11 +73,6 @@ def _default_folder(config: NetworkConfig) -> Path:
             "to write, OUT"
         )
     return cache_folder(name)
-
-
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"{path.name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _check_free(folder: Path, force: bool) -> None:

@@ -68,8 +68,7 @@ class TimmMaps(nn.Module):
     def __init__(self, model: nn.Module):
         super().__init__()
         found = list(model.feature_info.reduction())  # type: ignore
-        missing = [reduction for reduction in REDUCTIONS if reduction not in found]
-        if missing:
+        if not set(REDUCTIONS) <= set(found):
             raise ValueError(f"a backbone must have maps of reductions {REDUCTIONS}, got {found}")
         channels = model.feature_info.channels()  # type: ignore
         self.model = model
@@ -90,19 +89,27 @@ class TimmMaps(nn.Module):
         return [self(image[None]) for image in images]
 
 
-def dense_backbone(name: str, centers: int | None = None, pretrained: bool = False) -> StageMaps | TimmMaps:
+def dense_backbone(
+    name: str | StageMaps | TimmMaps, centers: int | None = None, pretrained: bool = False
+) -> StageMaps | TimmMaps:
     """Make the backbone of a dense model.
 
     Args:
-        name: a preset of images such as coc_small, or any timm model with maps of reductions 4 to 32, such as resnet18.
+        name: a preset of images such as coc_small, or any timm model with maps of reductions 4 to 32, such as resnet18;
+            a backbone is returned as it is.
         centers: centers per axis and region of a preset: 2, 5 and 7 are the 4, 25 and 49 centers of the paper; those of
             the preset by default.
         pretrained: start from weights of classification: those that `pointcoc convert` wrote, or timm's.
 
     Raises:
-        ValueError: if the name is unknown or does not fit, or `centers` is given for a timm model.
+        ValueError: if the name is unknown or does not fit, or `centers` is given for a timm model, or `centers` or
+            `pretrained` for a backbone.
         FileNotFoundError: if a preset has no converted weights.
     """
+    if not isinstance(name, str):
+        if centers is not None or pretrained:
+            raise ValueError("centers and pretrained make a backbone from a name: leave them out where it is a module")
+        return name
     if name in PRESETS:
         overrides: dict[str, Any] = {} if centers is None else {"centers": centers}
         net = ContextClusterNet.from_preset(name, num_classes=0, dense=True, **overrides)
@@ -116,8 +123,7 @@ def _timm_features(name: str, pretrained: bool) -> nn.Module:
     import timm  # optional, and slow to import
 
     if not timm.is_model(name):
-        fitting = [key for key, one in PRESETS.items() if one.reads_images and one.strides == (4, 2, 2, 2)]
-        presets = ", ".join(fitting)
+        presets = ", ".join(name for name, one in PRESETS.items() if one.reads_images and one.strides == (4, 2, 2, 2))
         raise ValueError(f"unknown backbone {name!r}; choose from {presets}, or a model that timm.list_models() names")
     return timm.create_model(name, features_only=True, pretrained=pretrained)
 
@@ -126,7 +132,6 @@ def _with_classification_weights(net: ContextClusterNet, name: str) -> ContextCl
     """Copy all that classification shares; the norms of the stages are new."""
     state = ContextClusterNet.from_preset(name, pretrained=True).state_dict()
     shared = {key: value for key, value in state.items() if not key.startswith(("norm.", "head."))}
-    missing, unexpected = net.load_state_dict(shared, strict=False)
-    other = [*unexpected, *(key for key in missing if not key.startswith("stage_norms."))]
-    assert not other, other
+    new = {key: value for key, value in net.state_dict().items() if key.startswith("stage_norms.")}
+    net.load_state_dict(shared | new)
     return net

@@ -43,8 +43,17 @@ def setting(
         sized_by: values of other fields with which this one is a size of the parameters of the reducers, whatever
             `changes` says.
     """
-    known = {"changes": changes, "must": must, "choices": choices, "needs": needs, "refusal": refusal}
-    return field(default=default, metadata={**known, "sized_by": sized_by or {}})
+    return field(
+        default=default,
+        metadata={
+            "changes": changes,
+            "must": must,
+            "choices": choices,
+            "needs": needs,
+            "refusal": refusal,
+            "sized_by": sized_by or {},
+        },
+    )
 
 
 def known_defaults(kind: Any) -> dict[str, Any]:
@@ -77,8 +86,9 @@ def fill_stages(config: Any, names: Sequence[str]) -> None:
         ValueError: if `depths` does not list stages, or a field has entries for another number of stages.
     """
     if not isinstance(config.depths, Sequence) or len(config.depths) == 0:
-        example = type(config).depths
-        raise ValueError(f"depths must hold the blocks of each stage, such as {example}, got {config.depths!r}")
+        raise ValueError(
+            f"depths must hold the blocks of each stage, such as {type(config).depths}, got {config.depths!r}"
+        )
     kept, defaults = effective(config, vars(config)), known_defaults(config)
     for name in names:
         value = getattr(config, name)
@@ -114,8 +124,7 @@ def replace_settings(config: Any, overrides: Mapping[str, Any]) -> Any:
     """
     inherited = {one.name: getattr(config, one.name) for one in fields(config)}
     for name in overrides:
-        if name not in inherited:
-            raise ValueError(f"unknown setting {name!r}; choose from {', '.join(inherited)}")
+        check_choice("setting", name, list(inherited))
     if "depths" in overrides and not isinstance(overrides["depths"], Sequence):
         overrides = {**overrides, "depths": (overrides["depths"],) * config.num_stages}
     return type(config)(**{**effective(config, {**inherited, **overrides}), **overrides})

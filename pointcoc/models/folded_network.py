@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_choice
 from pointcoc.geometry import NetworkPlan
 from pointcoc.geometry.plan import make_grid_plan
 from pointcoc.models.cluster_network import ClusterNetwork
@@ -86,13 +87,11 @@ class FoldedNet(ClusterNetwork):
         check_images(input)
         num, _, height, width = input.shape
         dtype = torch.promote_types(input.dtype, torch.float32)
-        plan = make_grid_plan((height, width), num, self.config.geometry, input.device, dtype)
-        return input, plan
+        return input, make_grid_plan((height, width), num, self.config.geometry, input.device, dtype)
 
 
 def _check_kernels(kernels: str, config: NetworkConfig) -> None:
-    if kernels not in KERNELS:
-        raise ValueError(f"unknown kernels {kernels!r}; choose from {', '.join(KERNELS)}")
+    check_choice("kernels", kernels, KERNELS)
     if kernels == "torch":
         return
     if not config.reads_images:

@@ -54,7 +54,7 @@ class ContextClusterNet(ClusterNetwork, HubMixin):
         self.config = config
         self.reducers = nn.ModuleList(_reducer(config, s) for s in range(config.num_stages))  # start as torch does
         self.stages = nn.ModuleList(_stage(config, s) for s in range(config.num_stages))
-        self.stage_norms = _stage_norms(config) if config.dense else None
+        self.stage_norms = nn.ModuleList(NORMS[config.stage_norm](dim) for dim in config.dims) if config.dense else None
         self.norm = None if config.dense else NORMS[config.norm](config.dims[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config)
@@ -142,9 +142,8 @@ class ContextClusterNet(ClusterNetwork, HubMixin):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
-        like = next(self.parameters())
         self.config = self.config.replace(num_classes=num_classes)
-        self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
+        self.head = _head(self.config).to(next(self.parameters()))
         self.head.apply(_init_linear)
         self.weights_info = changed(self.weights_info)
 
@@ -187,10 +186,6 @@ def _stage(config: NetworkConfig, s: int) -> Stage:
         )
         for block in range(config.depths[s])
     )
-
-
-def _stage_norms(config: NetworkConfig) -> nn.ModuleList:
-    return nn.ModuleList(NORMS[config.stage_norm](dim) for dim in config.dims)
 
 
 def _head(config: NetworkConfig) -> nn.Module:

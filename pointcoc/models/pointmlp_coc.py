@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_choice
 from pointcoc.geometry import Segments, farthest_points
 from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.segments import segment_extreme
@@ -69,8 +70,7 @@ class PointMLPCoC(HubMixin):
         Raises:
             ValueError: if the preset or a field is unknown, or a value is not allowed.
         """
-        if name not in POINTMLP_PRESETS:
-            raise ValueError(f"unknown preset {name!r} of PointMLPCoC; choose from {', '.join(POINTMLP_PRESETS)}")
+        check_choice("preset of PointMLPCoC", name, list(POINTMLP_PRESETS))
         return cls(POINTMLP_PRESETS[name].replace(**overrides))
 
     @classmethod
@@ -127,9 +127,8 @@ class PointMLPCoC(HubMixin):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
-        like = next(self.parameters())
         self.config = self.config.replace(num_classes=num_classes)
-        self.head = _head(self.config).to(device=like.device, dtype=like.dtype)
+        self.head = _head(self.config).to(next(self.parameters()))
         self.weights_info = changed(self.weights_info)
 
     def get_classifier(self) -> nn.Module:
@@ -143,9 +142,8 @@ class PointMLPCoC(HubMixin):
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels, values and the sizes of its sets."""
         if isinstance(input, Tensor):
-            points = cloud_to_points(input)
-        else:
-            points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
+            input = cloud_to_points(input)
+        points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
         if points.x.shape[1] != self.config.in_channels or points.pos.shape[1] != 3:
             raise ValueError(
                 f"points must have {self.config.in_channels} features (x) and 3 coordinates (pos), got "

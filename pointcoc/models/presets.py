@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pointcoc.checks import check_choice
 from pointcoc.models.config import NetworkConfig
 
 _TINY = NetworkConfig()
@@ -23,25 +24,6 @@ _CLOUD = NetworkConfig(
     proposals="fps",
     centers=(8, 8, 4),
     center_neighbors=(24, 16, 8),
-    dropout=0.2,
-    layer_scale=0.1,
-)
-
-_SCENE = NetworkConfig(
-    num_classes=20,
-    pos_dim=3,
-    anchors="voxel",
-    depths=(1, 1, 2, 1),
-    dims=(32, 64, 128, 256),
-    heads=(4, 4, 4, 4),
-    head_dims=(8, 16, 24, 32),
-    mlp_ratios=(2, 2, 2, 2),
-    voxels=(0.05, 0.1, 0.2, 0.4),
-    neighbors=(16, 16, 16, 16),
-    partition="curve",
-    window=(256, 256, 256, 256),
-    proposals="curve",
-    centers=(8, 8, 8, 8),
     dropout=0.2,
     layer_scale=0.1,
 )
@@ -100,7 +82,24 @@ PRESETS: dict[str, NetworkConfig] = {
         depths=1, dims=(32, 64, 128), head_dims=(8, 16, 24), strides=(4, 4, 4), neighbors=(16, 16, 16), centers=4
     ),
     # Indoor scenes in meters, 10,000 to 1,000,000 points: no step costs more than sorting.
-    "coc_scene": _SCENE,
+    "coc_scene": NetworkConfig(
+        num_classes=20,
+        pos_dim=3,
+        anchors="voxel",
+        depths=(1, 1, 2, 1),
+        dims=(32, 64, 128, 256),
+        heads=(4, 4, 4, 4),
+        head_dims=(8, 16, 24, 32),
+        mlp_ratios=(2, 2, 2, 2),
+        voxels=(0.05, 0.1, 0.2, 0.4),
+        neighbors=(16, 16, 16, 16),
+        partition="curve",
+        window=(256, 256, 256, 256),
+        proposals="curve",
+        centers=(8, 8, 8, 8),
+        dropout=0.2,
+        layer_scale=0.1,
+    ),
 }
 # Fields of a preset that only a dense network reads.
 DENSE = {"coc_mini": {"stage_norm": "batch"}}
@@ -118,7 +117,6 @@ def preset(name: str, **overrides: Any) -> NetworkConfig:
     """
     if name == "pointmlp_coc":
         raise ValueError("preset 'pointmlp_coc' is that of another network: PointMLPCoC.from_preset('pointmlp_coc')")
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
+    check_choice("preset", name, list(PRESETS))
     dense = DENSE.get(name, {}) if overrides.get("dense") else {}
     return PRESETS[name].replace(**dense | overrides)

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pointcoc.checks import check_range
 from pointcoc.geometry import NetworkPlan
-from pointcoc.models.config import PER_STAGE, NetworkConfig
-from pointcoc.models.fields import effective
+from pointcoc.models.config import PER_STAGE, NetworkConfig, stage_numbers
 from pointcoc.models.network import ContextClusterNet
 
 POOLS = ("avg", "")
@@ -125,7 +125,7 @@ class ContextClusterModel(ContextClusterNet):
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt must be 'NCHW', got {output_fmt!r}")
-        chosen = _stage_numbers(indices, self.config.num_stages)
+        chosen = _stage_numbers(self.config, indices)
         plan = self._plan_until(x, max(chosen)) if stop_early else None
         outputs, last, *_ = self._run(x, plan)
         if norm:
@@ -150,7 +150,7 @@ class ContextClusterModel(ContextClusterNet):
         Returns:
             The stages, counted from 0.
         """
-        chosen = _stage_numbers(indices, self.config.num_stages)
+        chosen = _stage_numbers(self.config, indices)
         is_cut = max(chosen) + 1 < self.config.num_stages
         if is_cut:
             self._keep_stages(max(chosen) + 1)
@@ -163,7 +163,7 @@ class ContextClusterModel(ContextClusterNet):
     def _keep_stages(self, num_stages: int) -> None:
         settings = {name: getattr(self.config, name) for name in PER_STAGE}
         kept = {name: value[:num_stages] for name, value in settings.items() if value is not None}
-        self.config = NetworkConfig(**effective(self.config, {**vars(self.config), **kept}))
+        self.config = self.config.replace(**kept)
         self.reducers, self.stages = self.reducers[:num_stages], self.stages[:num_stages]
         if self.stage_norms is not None:
             self.stage_norms = self.stage_norms[:num_stages]
@@ -208,14 +208,13 @@ def _check_pool(global_pool: str, num_classes: int) -> None:
         )
 
 
-def _stage_numbers(indices: int | Sequence[int] | None, num_stages: int) -> list[int]:
+def _stage_numbers(config: NetworkConfig, indices: int | Sequence[int] | None) -> list[int]:
     """Read timm's ways to name stages: all, the last n, or their numbers."""
-    if indices is None:
-        return list(range(num_stages))
+    num = config.num_stages
     if isinstance(indices, int):
-        if not 1 <= indices <= num_stages:
-            raise ValueError(f"indices must name 1 to {num_stages} stages as a number of last stages, got {indices}")
-        return list(range(num_stages - indices, num_stages))
-    if not indices or any(not -num_stages <= s < num_stages for s in indices):
-        raise ValueError(f"indices must hold stages in [{-num_stages}, {num_stages - 1}], got {tuple(indices)}")
-    return [s % num_stages for s in indices]
+        check_range("indices, as a number of last stages,", indices, 1, num)
+        indices = range(num - indices, num)
+    chosen = [index % num for index in stage_numbers(config, indices)]
+    if not chosen:
+        raise ValueError("indices must hold at least one stage, got none")
+    return chosen

@@ -58,17 +58,14 @@ def copy_stages(net: ContextClusterNet, source: ContextClusterNet) -> Transfer:
         ValueError: if the stages differ in size or in how they cluster; the message holds all differences, and `net`
             is as it was. `with_stages_of` makes a configuration that fits.
     """
-    _check_stages(net.config, source.config)
+    settings = {name: (getattr(source.config, name), getattr(net.config, name)) for name in STAGE_FIELDS}
+    wrong = [f"{name} is {there} there and {here} here" for name, (there, here) in settings.items() if there != here]
+    if wrong:
+        raise ValueError(f"stages can be copied only where they are the same: {'; '.join(wrong)}")
     ours, theirs = net.state_dict(), source.state_dict()
     parts, given = _parts(ours), _parts(theirs)
-    copied = [
-        part
-        for part, names in parts.items()
-        if part not in ALWAYS_NEW and given.get(part) == names and _fits(names, ours, theirs)
-    ]
-    with torch.no_grad():
-        for name in (name for part in copied for name in parts[part]):
-            ours[name].copy_(theirs[name])
+    copied = [part for part, shapes in parts.items() if part not in ALWAYS_NEW and given.get(part) == shapes]
+    net.load_state_dict(ours | {name: theirs[name] for part in copied for name in parts[part]})
     net.weights_info = replace(changed(source.weights_info), transform=None)
     kept = [part for part in parts if part not in copied]
     return Transfer(copied=tuple(copied), kept=tuple(kept), num_copied=_count(net, copied), num_kept=_count(net, kept))
@@ -109,27 +106,14 @@ def open_network(source: str | Path, **overrides: Any) -> ContextClusterNet:
     return ContextClusterNet.from_pretrained(source, **overrides)
 
 
-def _check_stages(config: NetworkConfig, source: NetworkConfig) -> None:
-    wrong = [name for name in STAGE_FIELDS if getattr(config, name) != getattr(source, name)]
-    if wrong:
-        listed = "; ".join(
-            f"{name} is {getattr(source, name)} there and {getattr(config, name)} here" for name in wrong
-        )
-        raise ValueError(f"stages can be copied only where they are the same: {listed}")
-
-
-def _parts(names: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Group names of a state by the part they belong to: a stage, a reducer, a norm, the classifier."""
-    parts: dict[str, list[str]] = {}
-    for name in names:
+def _parts(state: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
+    """Group names and shapes of a state by the part they belong to: a stage, a reducer, a norm, the classifier."""
+    parts: dict[str, dict[str, torch.Size]] = {}
+    for name, value in state.items():
         words = name.split(".")
         is_listed = words[0] in ("reducers", "stages", "stage_norms")
-        parts.setdefault(".".join(words[: 2 if is_listed else 1]), []).append(name)
+        parts.setdefault(".".join(words[: 2 if is_listed else 1]), {})[name] = value.shape
     return parts
-
-
-def _fits(names: list[str], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
-    return all(theirs[name].shape == ours[name].shape for name in names)
 
 
 def _count(net: ContextClusterNet, parts: list[str]) -> int:

@@ -69,13 +69,16 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         for label, score in zip(labels, found["scores"].tolist(), strict=True)
     ]
     picture = draw_segmentation_masks(picture, found["masks"][:, 0] > 0.5, alpha=ALPHA, colors=colors)
-    style: dict[str, Any] = {
-        "width": 2,
-        "fill_labels": True,
-        "label_colors": "white",
-        "label_background_colors": colors,
-    }
-    return draw_bounding_boxes(picture, found["boxes"], words, colors, **style)
+    return draw_bounding_boxes(
+        picture,
+        found["boxes"],
+        words,
+        colors,
+        width=2,
+        fill_labels=True,
+        label_colors="white",
+        label_background_colors=colors,
+    )
 
 
 def write_picture(path: Path, pixels: Tensor) -> None:

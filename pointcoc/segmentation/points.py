@@ -86,9 +86,9 @@ class PointSegmenter(HubMixin):
 
     @classmethod
     def _empty(cls, config: PointSegmenterConfig) -> Self:
-        settings = {name: getattr(config, name) for name in ("num_classes", "num_categories", "dropout")}
         with torch.device("meta"):
-            return cls(ContextClusterNet(NetworkConfig(**config.network)), **settings)
+            net = ContextClusterNet(NetworkConfig(**config.network))
+            return cls(net, config.num_classes, config.num_categories, config.dropout)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""

@@ -125,15 +125,14 @@ def label_cloud(
 
 def _points(model: Any, table: np.ndarray, path: Path) -> PointSet:
     config = model.net.config
-    pos = torch.from_numpy(table[:, :3].copy())
+    pos, colors = torch.from_numpy(table[:, :3].copy()), torch.from_numpy(table[:, 3:6].copy())
     if config.in_channels not in (3, 6):
         raise ValueError(f"clouds have 3 features a point, 6 with colors, but the model reads {config.in_channels}")
     if config.in_channels == 6 and table.shape[1] < 6:
         raise ValueError(f"{path} must hold colors, x y z r g b a point, for this model reads 6 features")
     if config.anchors == "voxel":
-        pos, x = scene_features(pos, torch.from_numpy(table[:, 3:6].copy()))
-        x = x[:, : config.in_channels]
+        pos, x = scene_features(pos, colors)
     else:
         pos = to_unit_ball(pos)
-        x = torch.cat([pos, torch.from_numpy(table[:, 3:6].copy()) / 255 - 0.5], 1)[:, : config.in_channels]
-    return PointSet(x.float(), pos.float(), torch.tensor([0, len(pos)]))
+        x = torch.cat([pos, colors / 255 - 0.5], 1)
+    return PointSet(x[:, : config.in_channels].float(), pos.float(), torch.tensor([0, len(pos)]))

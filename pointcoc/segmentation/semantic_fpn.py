@@ -127,15 +127,10 @@ def semantic_fpn(
         ValueError: if a name is unknown or a value is not allowed, or a backbone comes with settings of its own making.
         FileNotFoundError: if `pretrained` finds no converted weights.
     """
+    model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
     if isinstance(backbone, str):
-        model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
         model.config = SemanticFPNConfig(backbone=backbone, num_classes=num_classes, centers=centers, dropout=dropout)
-        return model
-    if centers is not None or pretrained:
-        raise ValueError(
-            "centers and pretrained make a backbone from a name: leave them out where backbone is a module"
-        )
-    return SemanticFPN(backbone, num_classes, dropout)
+    return model
 
 
 def _level(count: int) -> nn.Sequential:

@@ -34,6 +34,7 @@ from pointcoc.models.weights import (
     save_tensors,
     shapes_of,
 )
+from pointcoc.models.weights.checkpoint_file import reading
 from pointcoc.models.weights.policy import fixed_settings
 
 AVERAGE = "ema.safetensors"
@@ -49,8 +50,10 @@ def save_best(out: Path, model: nn.Module, notes: Mapping[str, Any]) -> None:
         model: see `save_model`.
         notes: become the notes of its `weights_info`, and `classes` its names of classes.
     """
+    info = getattr(model, "weights_info", WeightsInfo())
+    rest = {name: value for name, value in notes.items() if name != "classes"}
     with atomic(out / BEST) as folder:
-        save_model(folder, model, _with_notes(model, notes))
+        save_model(folder, model, replace(info, class_names=notes.get("classes", info.class_names), notes=rest))
     remove(out / OLD_BEST)
 
 
@@ -139,7 +142,12 @@ def save_checkpoint(
         try:
             _write_checkpoint(path, model, average, state)
         except (OSError, SafetensorError, RuntimeError) as error:  # each writer has its own error for a full disk
-            raise OSError(_not_written(path, error)) from error
+            last = last_checkpoint(out)
+            kept = f"the last checkpoint, {last}, is whole: --resume auto continues from it"
+            raise OSError(
+                f"checkpoint {path} could not be written ({first_line(error)}); "
+                + (kept if last else "there is none before it")
+            ) from error
     for old in checkpoints(out)[:-keep]:
         discard(old)
     return path
@@ -165,16 +173,8 @@ def read_state(path: Path) -> dict[str, Any]:
         FileNotFoundError: if the checkpoint has no state.
         ValueError: if it is truncated.
     """
-    file = path / STATE
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {file}: expected a file")
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load has no error of its own: EOFError, RuntimeError, UnpicklingError, KeyError
-        raise ValueError(
-            f"{file} is truncated or not a checkpoint: found {file.stat().st_size:,} bytes that do not read as the "
-            f"state of a run ({first_line(error)})"
-        ) from error
+    with reading(path / STATE, "the state of a run"):
+        return torch.load(path / STATE, map_location="cpu", weights_only=True)
 
 
 def load_checkpoint(path: Path, model: nn.Module, average: nn.Module | None) -> None:
@@ -229,12 +229,6 @@ def discard(path: Path) -> None:
     remove(temporary)
 
 
-def _with_notes(model: nn.Module, notes: Mapping[str, Any]) -> WeightsInfo:
-    info = getattr(model, "weights_info", WeightsInfo())
-    rest = {name: value for name, value in notes.items() if name != "classes"}
-    return replace(info, class_names=notes.get("classes", info.class_names), notes=rest)
-
-
 def _check_config(path: Path, found: Mapping[str, Any] | None, model: nn.Module) -> None:
     config: Any = getattr(model, "config", None)
     if found is None or not is_dataclass(config) or isinstance(config, type):
@@ -244,11 +238,3 @@ def _check_config(path: Path, found: Mapping[str, Any] | None, model: nn.Module)
     if other:
         listed = "; ".join(f"{name} is {saved.get(name)}, expected {expected.get(name)}" for name in other)
         raise ValueError(f"{path} holds the weights of another preset or config: {listed}")
-
-
-def _not_written(path: Path, error: Exception) -> str:
-    last = last_checkpoint(path.parent)
-    kept = (
-        f"the last checkpoint, {last}, is whole: --resume auto continues from it" if last else "there is none before it"
-    )
-    return f"checkpoint {path} could not be written ({first_line(error)}); {kept}"

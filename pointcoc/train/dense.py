@@ -9,14 +9,14 @@ from torch import nn
 
 from pointcoc.train.checkpoint import load_weights
 from pointcoc.train.processes import say
-from pointcoc.train.settings import Settings
+from pointcoc.train.recipe import Measured
 
 SMOKE_UPDATES = 2
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseSettings(Settings):
+class DenseSettings(Measured):
     """Settings of a recipe whose last weights are measured: nothing is chosen by a part of the training set.
 
     Raises:
@@ -25,10 +25,6 @@ class DenseSettings(Settings):
 
     smoke_sets: ClassVar[int] = 4
 
-    weights: str | None = None
-    """Weights of the same model to start from, or to measure: whatever `pointcoc.load` takes."""
-    eval_only: bool = False
-    """Measure --weights; nothing is trained or written."""
     warmup_epochs: float = 0.0
     """Epochs of linear warm-up, part of the run."""
     min_lr: float = 0.0
@@ -41,8 +37,6 @@ class DenseSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.eval_only and self.weights is None:
-            raise ValueError("eval_only needs weights to measure")
         if self.val_fraction:
             raise ValueError(f"val_fraction must be 0: the last weights are measured, got {self.val_fraction}")
 

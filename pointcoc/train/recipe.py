@@ -4,28 +4,48 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pointcoc.checks import check_range
 from pointcoc.files import atomic
-from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.loop import evaluate
 from pointcoc.train.processes import is_main_process, say
-from pointcoc.train.settings import Precision, Settings
+from pointcoc.train.settings import Settings
 from pointcoc.train.task import Classification, Task
 
 SEEDS = "seeds.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings(Settings):
+class Measured(Settings):
+    """Settings of a recipe that can measure weights: the base of `RecipeSettings` and `DenseSettings`.
+
+    Raises:
+        ValueError: if a value is outside its range or two contradict each other.
+    """
+
+    weights: str | None = None
+    """Weights of the same kind of model to start from or to measure, as `pointcoc.load` takes them; the folder of a
+    run, for example, or one that save_pretrained wrote."""
+    eval_only: bool = False
+    """Measure --weights; nothing is trained or written."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eval_only and self.weights is None:
+            raise ValueError("eval_only needs weights to measure")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings(Measured):
     """Settings of a recipe around `fit`: which network, what it starts from, how many runs.
 
     Raises:
@@ -34,14 +54,9 @@ class RecipeSettings(Settings):
 
     preset: str | None = "coc_tiny"
     """Preset of the network; None where --weights are given, which tell their network."""
-    weights: str | None = None
-    """Weights to start from or to measure, as `pointcoc.load` takes them; the folder of a run, for example, or one that
-    save_pretrained wrote."""
     init_from: str | None = None
     """Weights, as for --weights, of a network for images or for clouds. Its stages are copied and give this network
     their sizes; the first reducer and the classifier are new."""
-    eval_only: bool = False
-    """Measure --weights on the test set; nothing is trained or written."""
     seeds: int = 1
     """Number of runs. With more than one, each has a seed of its own, from --seed on, and a folder of its own in
     --out; their mean and standard deviation are the last line."""
@@ -50,8 +65,7 @@ class RecipeSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        check_range("seeds", self.seeds, 1)
         if (self.preset is None) == (self.weights is None):
             raise ValueError(
                 f"give preset, for a new network, or weights, which tell theirs, and not both: got preset "
@@ -59,8 +73,6 @@ class RecipeSettings(Settings):
             )
         if self.weights is not None and self.init_from is not None:
             raise ValueError("weights are all of a network and init_from its stages: give one of the two")
-        if self.eval_only and self.weights is None:
-            raise ValueError("eval_only needs weights to measure")
         if self.eval_only and self.seeds > 1:
             raise ValueError(f"seeds must be 1 for eval_only, which draws nothing, got {self.seeds}")
 
@@ -91,18 +103,6 @@ def make_network(settings: RecipeSettings, num_classes: int, **fields: Any) -> C
     net = ContextClusterNet(with_stages_of(config, source.config))
     say(f"{settings.init_from}: {copy_stages(net, source)}")
     return net
-
-
-class Measured(Protocol):
-    """Settings of a recipe that can measure weights: `RecipeSettings` or `DenseSettings`."""
-
-    @property
-    def weights(self) -> str | None:
-        """Where the weights are from."""
-
-    @property
-    def precision(self) -> Precision:
-        """Mixed precision."""
 
 
 def measure(net: nn.Module, loader: DataLoader, settings: Measured, task: Task | None = None) -> Scores:
@@ -141,8 +141,8 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
     summary = {name: (fmean(values), stdev(values)) for name, values in scores.items()}
     if is_main_process():
         with atomic(settings.out / SEEDS) as temporary:
-            runs_by_seed = {str(seed): run for seed, run in zip(seeds, runs, strict=True)}
-            temporary.write_text(json.dumps({"mean_and_deviation": summary, "seeds": runs_by_seed}, indent=2) + "\n")
+            content = {"mean_and_deviation": summary, "seeds": dict(zip(map(str, seeds), runs, strict=True))}
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
     (mean, deviation), (class_mean, class_deviation) = summary.values()
     say(
         f"{settings.seeds} seeds: test accuracy {100 * mean:.2f} ± {100 * deviation:.2f} % (mean over classes "
@@ -153,19 +153,15 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
 
 def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) -> ContextClusterNet:
     net = open_network(str(settings.weights), drop_path=settings.drop_path)
-    _check_fields(settings, net.config, fields)
+    for name, value in fields.items():
+        if getattr(net.config, name) != value:
+            raise ValueError(
+                f"{settings.weights} have {name} {getattr(net.config, name)!r}, and the data or the settings ask for "
+                f"{value!r}; init_from copies the stages alone"
+            )
     if net.config.num_classes != num_classes:
         if settings.eval_only:
             raise ValueError(f"{settings.weights} tell {net.config.num_classes} classes, the data hold {num_classes}")
         say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
         net.reset_classifier(num_classes)
     return net.to(torch.float32)
-
-
-def _check_fields(settings: RecipeSettings, config: NetworkConfig, fields: dict[str, Any]) -> None:
-    for name, value in fields.items():
-        if getattr(config, name) != value:
-            raise ValueError(
-                f"{settings.weights} have {name} {getattr(config, name)!r}, and the data or the settings ask for "
-                f"{value!r}; init_from copies the stages alone"
-            )

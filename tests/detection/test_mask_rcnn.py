@@ -114,7 +114,7 @@ def test_errors() -> None:
         mask_rcnn("resnet18", box_batch_size_per_image=3)
     with pytest.raises(ValueError, match="box_batch_size_per_image must be at least 4"):
         mask_rcnn(model.backbone.backbone, box_batch_size_per_image=0)
-    with pytest.raises(ValueError, match="leave them out for a module"):
+    with pytest.raises(ValueError, match="leave them out where it is a module"):
         mask_rcnn(model.backbone.backbone, centers=5)
     image = torch.rand(3, 64, 64)
     with pytest.raises(ValueError, match=r"targets must be given in training"):

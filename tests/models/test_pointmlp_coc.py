@@ -305,7 +305,7 @@ def test_settings_that_are_not_allowed(overrides: dict, message: str) -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(ValueError, match="unknown preset 'coc_points' of PointMLPCoC; choose from pointmlp_coc"):
+    with pytest.raises(ValueError, match="unknown preset of PointMLPCoC 'coc_points'; choose from pointmlp_coc"):
         PointMLPCoC.from_preset("coc_points")
 
 

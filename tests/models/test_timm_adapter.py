@@ -128,9 +128,9 @@ def test_dense_networks_normalize_every_stage() -> None:
 
 @pytest.mark.parametrize("indices", [0, 5, (4,), (-5,), ()])
 def test_stages_out_of_range(indices) -> None:
-    with pytest.raises(ValueError, match="indices must "):
+    with pytest.raises(ValueError, match=r"indices.* must "):
         model().forward_intermediates(images(), indices)
-    with pytest.raises(ValueError, match="indices must "):
+    with pytest.raises(ValueError, match=r"indices.* must "):
         model().prune_intermediate_layers(indices)
 
 

@@ -71,5 +71,5 @@ def test_errors() -> None:
         semantic_fpn("coc_small", num_classes=1)
     with pytest.raises(ValueError, match=r"dropout must be at least 0 and below 1, got 1"):
         semantic_fpn("coc_small", num_classes=2, dropout=1)
-    with pytest.raises(ValueError, match="leave them out where backbone is a module"):
+    with pytest.raises(ValueError, match="leave them out where it is a module"):
         semantic_fpn(narrow().backbone, num_classes=2, centers=5)

@@ -5,7 +5,8 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from pointcoc.files import first_line
 
 # Of a file that holds both, the moving average is taken, as timm does.
 WRAPPERS = ("state_dict_ema", "state_dict", "model", "net")
-PREFIXES = ("module.", "backbone.")
 MOST_SHOWN = 6
 Renames = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]  # pattern and replacement
 # Training scripts of timm's kind, the authors' too, store their options; reading those runs no code.
@@ -34,6 +34,28 @@ UNREADABLE = (  # what the readers raise on truncated files
 )
 
 
+@contextmanager
+def reading(
+    path: Path, content: str, errors: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Raise FileNotFoundError unless a file is there, and ValueError if the block cannot read it.
+
+    Args:
+        path: the file.
+        content: what it must hold, for the error.
+        errors: what the readers in the block raise on damaged files; they have no common class.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} is not a file")
+    try:
+        yield
+    except errors as error:
+        raise ValueError(
+            f"checkpoint {path} is truncated or not a checkpoint: found {path.stat().st_size:,} bytes that do not read "
+            f"as {content} ({first_line(error)})"
+        ) from error
+
+
 def load_checkpoint(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     """Read a checkpoint as plain tensors; a mapping is returned as it is.
 
@@ -44,17 +66,13 @@ def load_checkpoint(checkpoint: str | Path | Mapping[str, Any]) -> Mapping[str, 
     if isinstance(checkpoint, Mapping):
         return checkpoint
     path = Path(checkpoint)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} is not a file")
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals(HARMLESS):
+        with reading(path, "a dictionary of tensors", UNREADABLE), torch.serialization.safe_globals(HARMLESS):
+            if path.suffix == ".safetensors":
+                return safetensors.torch.load_file(path)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_needs_trust(path, error)) from error
-    except UNREADABLE as error:
-        raise ValueError(f"checkpoint {path} is truncated or not a checkpoint: {first_line(error)}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"checkpoint {path} must hold a dictionary of tensors, got {type(loaded).__name__}")
     return loaded
@@ -66,12 +84,11 @@ def unwrap(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         ValueError: if there are no tensors.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
+    loaded = next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), Mapping)), loaded)
     state = {
-        _strip(name): value for name, value in loaded.items() if isinstance(value, Tensor) and isinstance(name, str)
+        name.removeprefix("module.").removeprefix("backbone."): value
+        for name, value in loaded.items()
+        if isinstance(value, Tensor) and isinstance(name, str)
     }
     if not state:
         raise ValueError(f"checkpoint holds no tensors, only {sorted(map(str, loaded))[:MOST_SHOWN]}")
@@ -86,14 +103,13 @@ def differences(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, .
         for name, shape in expected.items()
         if name in state and not has_shape(state[name], shape)
     ]
-    parts = [_show("missing", missing), _show("left over", left), _show("of another shape", wrong)]
-    return "; ".join(part for part in parts if part)
+    found = {"missing": missing, "left over": left, "of another shape": wrong}
+    return "; ".join(_show(what, names) for what, names in found.items() if names)
 
 
 def has_shape(value: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether a tensor has the shape, apart from the trailing ones of a 1x1 convolution."""
-    extra = tuple(value.shape[len(shape) :])
-    return tuple(value.shape[: len(shape)]) == shape and all(size == 1 for size in extra)
+    return value.shape[: len(shape)] == shape and value.shape[len(shape) :].numel() == 1
 
 
 def fit_state(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], sentence: str) -> dict[str, Tensor]:
@@ -144,14 +160,6 @@ def _unpickler_reason(error: Exception) -> str:
     return found[1].strip() if found else first_line(error)
 
 
-def _strip(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
 def _show(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     return f"{len(names)} {what}: {', '.join(names[:MOST_SHOWN])}{more}"

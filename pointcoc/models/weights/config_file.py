@@ -89,7 +89,7 @@ def info_from_json(content: Mapping[str, Any]) -> WeightsInfo:
     """Read the fields of a `WeightsInfo` after a way through JSON."""
     stated = {name: content[name] for name in WeightsInfo.__dataclass_fields__ if content.get(name) is not None}
     if "transform" in stated:
-        values: dict[str, Any] = dict(stated["transform"].items())
+        values: Mapping[str, Any] = stated["transform"]
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         stated["transform"] = ImageTransform(**{**values, **lists})
     return WeightsInfo(**stated)

@@ -2,25 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pointcoc.files import atomic, first_line
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.fields import replace_settings
-from pointcoc.models.weights.checkpoint_file import fit_state, shapes_of
+from pointcoc.models.weights.checkpoint_file import fit_state, reading, shapes_of
 from pointcoc.models.weights.config_file import config_to_json
 from pointcoc.models.weights.info import WeightsInfo
 from pointcoc.models.weights.policy import fixed_fields
 
 M = TypeVar("M", bound=nn.Module)
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+SAFETENSORS = "a safetensors file with the weights"
 NOT_TOGETHER = f"the weights and {CONFIG} do not belong together"
 WHY_FIXED = {
     "num_classes": "load without it, then call reset_classifier({value})",
@@ -61,8 +61,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is truncated or not safetensors.
     """
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+    with reading(path, SAFETENSORS):
+        return load_file(path)
 
 
 def read_content(path: Path) -> tuple[Any, Path]:
@@ -72,9 +72,8 @@ def read_content(path: Path) -> tuple[Any, Path]:
         FileNotFoundError: if there is no such file.
         ValueError: if one of the two is damaged.
     """
-    with _opened(path) as file:
-        header = {name: value for name, value in (file.metadata() or {}).items() if name != "format"}
-        header = {name: json.loads(value) for name, value in header.items()}
+    with reading(path, SAFETENSORS), safe_open(path, framework="pt") as file:
+        header = {name: json.loads(one) for name, one in (file.metadata() or {}).items() if name != "format"}
     beside = path.with_name(CONFIG)
     if header or not beside.is_file():
         return header, path
@@ -123,17 +122,3 @@ def build(model: M, state: Mapping[str, Tensor], info: WeightsInfo, sentence: st
     model.load_state_dict({name: value.clone() for name, value in fitted.items()}, assign=True)
     model.weights_info = info  # type: ignore[assignment]
     return model.eval()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: expected a file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(
-            f"{path} is truncated or not a checkpoint: found {path.stat().st_size:,} bytes that do not read as a "
-            f"safetensors file with the weights ({first_line(error)})"
-        ) from error

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +15,6 @@ from pointcoc.models.weights.info import OFFICIAL_PRESETS, WeightsInfo, preset_n
 from pointcoc.models.weights.kinds import find_kind
 from pointcoc.models.weights.official_weights import DOWNLOADS
 
-M = TypeVar("M", bound=nn.Module)
 BEST, OLD_BEST = "best", "best.safetensors"  # what a run of `fit` leaves, and left once
 IN_FOLDER = (WEIGHTS, f"{BEST}/{WEIGHTS}", f"{BEST}.replaced/{WEIGHTS}", OLD_BEST)
 SHIPPED = {name: Path(__file__).parent / "shipped" / name / WEIGHTS for name in ("image", "cloud")}

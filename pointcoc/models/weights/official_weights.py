@@ -61,10 +61,8 @@ def find_dialect(state: Mapping[str, Any]) -> str | None:
         "2023" for the names of the submission (weights of the normalizer "count"); "2024" for today's official names,
         which began in March 2023 (weights of either normalizer); "pointcoc" for ours; None for any other.
     """
-    for dialect, pattern in DIALECTS:
-        if any(re.match(pattern, name) for name in state):
-            return dialect
-    return None
+    fitting = (dialect for dialect, pattern in DIALECTS if any(re.match(pattern, name) for name in state))
+    return next(fitting, None)
 
 
 def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
