@@ -27,21 +27,16 @@ def extension(name: str, device: torch.device | None = None) -> ModuleType | Non
         None where it is not installed or disabled, a graph is being traced, or it was not built for the device.
     """
     assert name in NAMES, name
-    if torch.compiler.is_compiling() or _is_disabled(name):
+    disabled = os.environ.get("POINTCOC_DISABLE_EXTENSIONS", "")
+    if torch.compiler.is_compiling() or disabled == "1" or name in disabled.split(","):
         return None
     module = _load(name)
-    return None if module is None or not _serves(name, device) else module
+    return module if module is not None and _serves(name, device) else None
 
 
 def _serves(name: str, device: torch.device | None) -> bool:
-    if device is None or device.type == "cpu":
-        return True
-    return device.type == "cuda" and getattr(torch.ops, name).cuda_version() != -1
-
-
-def _is_disabled(name: str) -> bool:
-    disabled = os.environ.get("POINTCOC_DISABLE_EXTENSIONS", "")
-    return disabled == "1" or name in disabled.split(",")
+    kind = "cpu" if device is None else device.type
+    return kind == "cpu" or (kind == "cuda" and getattr(torch.ops, name).cuda_version() != -1)
 
 
 @functools.cache

@@ -112,11 +112,12 @@ def export_program(
     _check(net, dynamic, output)
     shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
     if dynamic:
-        for axis, name in ((2, "height"), (3, "width")):
-            if multiple == 1:
-                shapes[axis] = torch.export.Dim(name, min=smallest_side(net.config))
-            else:
-                shapes[axis] = multiple * torch.export.Dim(f"{name}_over_{multiple}", min=1)
+        shapes |= {
+            axis: torch.export.Dim(name, min=smallest_side(net.config))
+            if multiple == 1
+            else multiple * torch.export.Dim(f"{name}_over_{multiple}", min=1)
+            for axis, name in ((2, "height"), (3, "width"))
+        }
     if dynamic and multiple == 1 and min(example.shape[2:]) < smallest_side(net.config):
         raise ValueError(
             f"images of other sizes need sides of at least {smallest_side(net.config)} for this network, also for "
@@ -166,29 +167,33 @@ def _tiled_sides(config: NetworkConfig) -> list[int]:
 def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
     if not isinstance(net, ContextClusterNet):
         raise ValueError(f"net must be a ContextClusterNet, got {type(net).__name__}, which cannot be exported")
-    config = net.config
     check_choice("output", output, OUTPUTS)
-    if net.training:
-        raise ValueError("the network is in training mode, where it drops paths at random: call net.eval() first")
-    if config.backend in FIXED_BACKENDS:
-        raise ValueError(
-            f"backend {config.backend!r} cannot be exported: {FIXED_BACKENDS[config.backend]}; load the network with "
-            "backend='auto'"
-        )
-    if config.on_lattice:
-        return
-    if dynamic or output == "stages":
-        raise ValueError(
+    config, is_cloud = net.config, not net.config.on_lattice
+    has_regions = config.window is not None or any(regions != 1 for regions in config.regions)
+    for is_wrong, sentence in (
+        (net.training, "the network is in training mode, where it drops paths at random: call net.eval() first"),
+        (
+            config.backend in FIXED_BACKENDS,
+            f"backend {config.backend!r} cannot be exported: {FIXED_BACKENDS.get(config.backend)}; load the network "
+            "with backend='auto'",
+        ),
+        (
+            is_cloud and (dynamic or output == "stages"),
             "clouds are exported with a fixed number of points, and with logits or assignments as output, got "
-            f"{dynamic=}, {output=}"
-        )
-    if config.anchors == "voxel":
-        raise ValueError("anchors 'voxel' cannot be exported: how many there are depends on the data; use 'fps'")
-    if config.window is not None or any(regions != 1 for regions in config.regions):
-        raise ValueError(
-            f"clouds can be exported only with the whole set as one region, since others hold a number of points that "
-            f"depends on the data, got regions {config.regions}, window {config.window}; use regions=1"
-        )
+            f"{dynamic=}, {output=}",
+        ),
+        (
+            is_cloud and config.anchors == "voxel",
+            "anchors 'voxel' cannot be exported: how many there are depends on the data; use 'fps'",
+        ),
+        (
+            is_cloud and has_regions,
+            "clouds can be exported only with the whole set as one region, since others hold a number of points that "
+            f"depends on the data, got regions {config.regions}, window {config.window}; use regions=1",
+        ),
+    ):
+        if is_wrong:
+            raise ValueError(sentence)
 
 
 def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bool, output: str) -> None:
@@ -202,11 +207,10 @@ def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bo
             f"ONNX with other sizes needs sides that are multiples of {multiple}, also for size, got "
             f"{tuple(example.shape[2:])}; give such a size, or one fixed size"
         )
-    program = export_program(net, example, dynamic, output, multiple)
     from pointcoc.export.onnx_functions import TRANSLATIONS
 
     written = torch.onnx.export(
-        program,
+        export_program(net, example, dynamic, output, multiple),
         input_names=["input"],
         output_names=ExportForm(net, output).output_names,
         custom_translation_table=TRANSLATIONS,

@@ -26,8 +26,8 @@ def occlusion(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np
     it; here there are only points, those behind others are found with hidden point removal, and those in sight
     stay as they are: about a third of them.
     """
-    camera = _viewpoint(strength, draw, draw.uniform(math.pi / 6, math.pi / 3), OCCLUSION_DISTANCE)
-    return cloud[visible(cloud, camera)]
+    elevation = draw.uniform(math.pi / 6, math.pi / 3)
+    return cloud[visible(cloud, _viewpoint(strength, draw, elevation, OCCLUSION_DISTANCE))]
 
 
 def lidar(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -60,9 +60,8 @@ def density_increase(cloud: np.ndarray, strength: int, draw: np.random.Generator
             break
         patches += [cloud[near], _between(cloud[near], draw)]
         cloud = cloud[rest]
-    new = size * (len(patches) // 2)
-    kept = np.sort(draw.choice(len(cloud), len(cloud) - new, replace=False))
-    return np.concatenate([cloud[kept], *patches])
+    kept = draw.choice(len(cloud), len(cloud) - size * (len(patches) // 2), replace=False)
+    return np.concatenate([cloud[np.sort(kept)], *patches])
 
 
 def density_decrease(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -116,15 +115,13 @@ def _count(number: int, cloud: np.ndarray) -> int:
 
 def _patch(cloud: np.ndarray, size: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the `size` points nearest to a random one, and of the others."""
-    center = cloud[draw.integers(len(cloud))]
-    order = np.argsort(((cloud - center) ** 2).sum(1), kind="stable")
+    order = np.argsort(((cloud - draw.choice(cloud)) ** 2).sum(1), kind="stable")
     return order[:size], np.sort(order[size:])
 
 
 def _between(patch: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """For each point one a quarter to half of the way to one of its three nearest neighbors in the patch."""
-    squares = ((patch[:, None] - patch[None]) ** 2).sum(-1)
-    near = np.argsort(squares, axis=1, kind="stable")[:, 1:4]
+    near = np.argsort(((patch[:, None] - patch) ** 2).sum(-1), axis=1, kind="stable")[:, 1:4]
     if near.shape[1] == 0:
         return patch.copy()
     choice = near[np.arange(len(patch)), draw.integers(near.shape[1], size=len(patch))]

@@ -36,8 +36,8 @@ def upsampling(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> n
 
 def background_noise(cloud: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Add points anywhere in the cube [-1, 1]: a 45th, ..., a 20th of the number of points."""
-    count = _part(cloud, (45, 40, 35, 30, 20)[strength - 1])
-    return np.concatenate([cloud, draw.uniform(-1, 1, (count, 3))])
+    added = draw.uniform(-1, 1, (_part(cloud, (45, 40, 35, 30, 20)[strength - 1]), 3))
+    return np.concatenate([cloud, added])
 
 
 def _part(cloud: np.ndarray, divisor: int) -> int:

@@ -6,6 +6,7 @@ Strengths are those of the benchmark (arXiv 2201.12296, data/generate_c.py and d
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
@@ -74,8 +75,7 @@ def _bernstein(place: np.ndarray) -> np.ndarray:
 
 def _radial(cloud: np.ndarray, strength: int, draw: np.random.Generator, kernel: str) -> np.ndarray:
     """Movement of every point, shape (N, 3)."""
-    axis = np.linspace(-1, 1, CONTROL_POINTS)
-    control = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    control = np.array(list(product(np.linspace(-1, 1, CONTROL_POINTS), repeat=3)))
     around, down = draw.uniform(-math.pi, math.pi, (2, len(control)))
     direction = np.stack([np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), np.cos(down)], axis=1)
     movements = (0.025, 0.05, 0.075, 0.1, 0.125)[strength - 1] * direction

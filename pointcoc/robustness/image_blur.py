@@ -15,8 +15,7 @@ from scipy import ndimage
 def defocus_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Spread every pixel over a disk of radius 0.3, ..., 1.5 whose rim is softened."""
     radius, softening = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[strength - 1]
-    kernel = _disk(radius * unit(image), softening)
-    return ndimage.convolve(image, kernel[:, :, None], mode="mirror")
+    return ndimage.convolve(image, _disk(radius * unit(image), softening)[:, :, None], mode="mirror")
 
 
 def glass_blur(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -60,11 +59,11 @@ def streak(image: np.ndarray, length: float, sigma: float, angle: float) -> np.n
     """
     steps = np.arange(2 * math.ceil(length) + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    moved = (
+    moved = sum(
         weight * ndimage.shift(image, (step * math.sin(angle), step * math.cos(angle), 0), order=1, mode="nearest")
         for step, weight in zip(steps, weights, strict=True)
     )
-    return sum(moved) / weights.sum()
+    return moved / weights.sum()
 
 
 def enlarge(image: np.ndarray, zoom: float) -> np.ndarray:
@@ -76,8 +75,7 @@ def enlarge(image: np.ndarray, zoom: float) -> np.ndarray:
     """
     scale = np.array([1 / zoom, 1 / zoom, 1])
     middle = (np.array(image.shape) - 1) / 2
-    offset = middle - scale * middle
-    return ndimage.affine_transform(image, scale, offset, order=1, mode="nearest")
+    return ndimage.affine_transform(image, scale, middle - scale * middle, order=1, mode="nearest")
 
 
 def _disk(radius: float, softening: float) -> np.ndarray:
@@ -93,6 +91,5 @@ def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
 def _shuffled(image: np.ndarray, reach: int, draw: np.random.Generator) -> np.ndarray:
     """Take for every pixel one from `reach` rows and columns before to `reach` - 1 after it."""
     height, width = image.shape[:2]
-    down, right = draw.integers(-reach, reach, size=(2, height, width))
-    rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1)
-    return image[rows, np.clip(np.arange(width) + right, 0, width - 1)]
+    rows, columns = np.indices((height, width)) + draw.integers(-reach, reach, size=(2, height, width))
+    return image[rows.clip(0, height - 1), columns.clip(0, width - 1)]

@@ -6,6 +6,7 @@ Strengths are those of the benchmark (Hendrycks and Dietterich, ICLR 2019; creat
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -36,16 +37,12 @@ def elastic(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.n
         (0.1, 0.04, 0.05),
         (0.1, 0.03, 0.03),
     )[strength - 1]
-    side, (height, width) = min(image.shape[:2]), image.shape[:2]
-    places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(float)
+    side, places = min(image.shape[:2]), np.indices(image.shape[:2], dtype=float)
     movement = draw.uniform(-1, 1, places.shape) * amount * side
     movement = ndimage.gaussian_filter(movement, smoothness * side, axes=(1, 2), mode="reflect", truncate=3)
     places = _affine(places + movement, side, corner * side, draw)
-    channels = [
-        ndimage.map_coordinates(image[:, :, channel], places, order=1, mode="mirror")
-        for channel in range(image.shape[2])
-    ]
-    return np.stack(channels, axis=2)
+    channels = np.moveaxis(image, 2, 0)
+    return np.stack([ndimage.map_coordinates(one, places, order=1, mode="mirror") for one in channels], axis=2)
 
 
 def pixelate(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
@@ -59,8 +56,7 @@ def pixelate(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.
 
 def jpeg(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Write and read the image as JPEG of quality 80, 65, 58, 50, 40."""
-    quality = (80, 65, 58, 50, 40)[strength - 1]
-    return _by_pillow(image, lambda picture: _written_and_read(picture, quality))
+    return _by_pillow(image, partial(_written_and_read, quality=(80, 65, 58, 50, 40)[strength - 1]))
 
 
 def _affine(places: np.ndarray, side: int, most: float, draw: np.random.Generator) -> np.ndarray:

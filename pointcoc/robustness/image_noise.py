@@ -21,6 +21,5 @@ def shot_noise(image: np.ndarray, strength: int, draw: np.random.Generator) -> n
 
 def impulse_noise(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndarray:
     """Replace 1 %, ..., 7 % of all values by 0 or 1."""
-    share = (0.01, 0.02, 0.03, 0.05, 0.07)[strength - 1]
-    is_hit = draw.random(image.shape) < share
+    is_hit = draw.random(image.shape) < (0.01, 0.02, 0.03, 0.05, 0.07)[strength - 1]
     return np.where(is_hit, draw.integers(2, size=image.shape), image)

@@ -26,8 +26,7 @@ def snow(image: np.ndarray, strength: int, draw: np.random.Generator) -> np.ndar
     )[strength - 1]
     flakes = enlarge(draw.normal(mean, deviation, (*image.shape[:2], 1)), zoom)
     flakes = np.clip(np.where(flakes < least, 0, flakes), 0, 1)
-    angle = draw.uniform(-3 * math.pi / 4, -math.pi / 4)
-    flakes = streak(flakes, length * unit(image), sigma * unit(image), angle)
+    flakes = streak(flakes, length * unit(image), sigma * unit(image), draw.uniform(-3 * math.pi / 4, -math.pi / 4))
     bleached = kept * image + (1 - kept) * np.maximum(image, 1.5 * _gray(image) + 0.5)
     return bleached + flakes + flakes[::-1, ::-1]
 

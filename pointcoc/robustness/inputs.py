@@ -90,8 +90,7 @@ def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Calla
 def _picture_transform(transform: ImageTransform, channels: int) -> Callable[[Any], Tensor]:
     """Return what makes a picture an image (C, H, W) of the network's size, values in [0, 1]."""
     transforms = import_extra("torchvision.transforms")
-    create = import_extra("timm.data").create_transform
-    sized = create(
+    sized = import_extra("timm.data").create_transform(
         (channels, *transform.input_size),
         interpolation=transform.interpolation,
         crop_pct=transform.crop_pct,

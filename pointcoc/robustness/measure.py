@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from torch import nn
 from torch.utils.data import DataLoader
@@ -102,9 +103,8 @@ def check_choices(kinds: Sequence[str], strengths: Sequence[int], known: tuple[s
     for name, values in (("kinds", kinds), ("strengths", strengths)):
         if not values or len(set(values)) != len(values):
             raise ValueError(f"{name} must be one or more, each once, got {', '.join(map(str, values)) or 'none'}")
-    for kind in kinds:
-        for strength in strengths:
-            check_corruption(kind, strength, known)
+    for kind, strength in product(kinds, strengths):
+        check_corruption(kind, strength, known)
 
 
 def accuracy_of(net: nn.Module) -> Callable[[DataLoader], float]:

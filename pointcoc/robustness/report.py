@@ -33,14 +33,15 @@ def to_json(result: Robustness, about: Mapping[str, Any]) -> dict[str, Any]:
 def to_markdown(result: Robustness) -> str:
     """Return the summary and the tables, in percent."""
     strengths = list(next(iter(result.errors.values())))
-    rows = [[kind, *map(_percent, row.values()), _percent(result.of_kind(kind))] for kind, row in result.errors.items()]
     by_strength = [sum(row[s] for row in result.errors.values()) / len(result.errors) for s in strengths]
-    rows.append(["mean", *map(_percent, by_strength), _percent(result.mean)])
-    table = _table(["kind", *map(str, strengths), "mean"], rows)
+    table = _table(
+        ["kind", *strengths, "mean"],
+        *([kind, *row.values(), result.of_kind(kind)] for kind, row in result.errors.items()),
+        ["mean", *by_strength, result.mean],
+    )
     parts = [summary(result), "Error, %, by kind and strength:", table]
     if result.removed:
-        row = ["accuracy", *map(_percent, result.removed.values())]
-        table = _table(["removed, %", *map(str, result.removed)], [row])
+        table = _table(["removed, %", *result.removed], ["accuracy", *result.removed.values()])
         parts += ["Accuracy, %, by the share of points that was removed at random:", table]
     return "\n\n".join(parts) + "\n"
 
@@ -92,14 +93,11 @@ def _draw_removed(axes: Axes, result: Robustness, num_classes: int | None) -> No
     axes.grid(alpha=0.3)
 
 
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.1f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose columns line up."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *rows]
+def _table(head: list[Any], *rows: list[Any]) -> str:
+    """Lay out a Markdown table whose columns line up: names, and rates in percent."""
+    cells = [list(map(str, head)), *([name, *(f"{100 * rate:.1f}" for rate in rates)] for name, *rates in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [cells[0], ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *cells[1:]]
     return "\n".join(
         "| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |" for row in lines
     )

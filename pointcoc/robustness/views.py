@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from pointcoc.train.items import source_of
 Change = Callable[[Any, int], Any]
 
 
+@dataclass(eq=False)
 class Changed(Dataset):
     """A data set, each item changed by a function of the item and its number.
 
@@ -32,9 +34,8 @@ class Changed(Dataset):
         change: maps (item, number) to an item.
     """
 
-    def __init__(self, dataset: Any, change: Change) -> None:
-        self.dataset = dataset
-        self.change = change
+    dataset: Any
+    change: Change
 
     def __getitem__(self, index: int) -> Any:
         """Return a changed item."""
@@ -179,8 +180,7 @@ def chosen(count: int, limit: int | None, seed: int) -> list[int]:
         check_count("limit", limit)
     if count == 0:
         raise ValueError("the data set must hold at least one item, got none")
-    order = generator(seed, "limit", 0, 0).permutation(count)
-    return sorted(order[:limit].tolist())
+    return sorted(generator(seed, "limit", 0, 0).permutation(count)[:limit].tolist())
 
 
 def kept(count: int, percent: int, seed: int, index: int) -> np.ndarray:

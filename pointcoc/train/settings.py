@@ -112,16 +112,9 @@ class Settings:
             if not is_allowed(getattr(self, name)):
                 raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
         check_trackers(self.trackers)
-        self._check_schedule()
-        if self.is_mixing and self.batch_size % 2:
-            raise ValueError(f"batch_size must be even for mixup and cutmix, got {self.batch_size}")
-        if self.batch_size % (self.accumulate * (2 if self.is_mixing else 1)):
-            raise ValueError(
-                f"batch_size must be a multiple of accumulate ({self.accumulate}), and of twice that for mixup and "
-                f"cutmix, got {self.batch_size}"
-            )
-        if self.resume != "no" and self.overwrite:
-            raise ValueError("resume continues a run and overwrite removes it: give one of the two")
+        for is_wrong, sentence in self._contradictions():
+            if is_wrong:
+                raise ValueError(sentence)
 
     @property
     def is_mixing(self) -> bool:
@@ -138,16 +131,37 @@ class Settings:
         """Epochs of the whole run, the cool-down included."""
         return self.epochs + self.cooldown_epochs
 
-    def _check_schedule(self) -> None:
-        scaled = f" x batch_size / {self.lr_batch_size}" if self.lr_batch_size else ""
-        if self.min_lr > self.peak_lr:
-            raise ValueError(f"min_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.min_lr:g}")
-        if self.warmup_lr > self.peak_lr and (self.warmup_updates or self.warmup_epochs):
-            raise ValueError(f"warmup_lr must be at most lr{scaled} ({self.peak_lr:g}), got {self.warmup_lr:g}")
-        if (self.updates or self.minutes) and self.cooldown_epochs:
-            raise ValueError(f"cooldown_epochs must be 0 with updates or minutes, got {self.cooldown_epochs}")
-        if self.warmup_epochs > self.epochs and not (self.warmup_updates or self.updates or self.smoke):
-            raise ValueError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}")
+    def _contradictions(self) -> tuple[tuple[object, str], ...]:
+        """Return whether two settings contradict each other, and the sentence that says so, for each such pair."""
+        lr = f"lr{f' x batch_size / {self.lr_batch_size}' if self.lr_batch_size else ''} ({self.peak_lr:g})"
+        return (
+            (self.min_lr > self.peak_lr, f"min_lr must be at most {lr}, got {self.min_lr:g}"),
+            (
+                self.warmup_lr > self.peak_lr and (self.warmup_updates or self.warmup_epochs),
+                f"warmup_lr must be at most {lr}, got {self.warmup_lr:g}",
+            ),
+            (
+                (self.updates or self.minutes) and self.cooldown_epochs,
+                f"cooldown_epochs must be 0 with updates or minutes, got {self.cooldown_epochs}",
+            ),
+            (
+                self.warmup_epochs > self.epochs and not (self.warmup_updates or self.updates or self.smoke),
+                f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs:g}",
+            ),
+            (
+                self.is_mixing and self.batch_size % 2,
+                f"batch_size must be even for mixup and cutmix, got {self.batch_size}",
+            ),
+            (
+                self.batch_size % (self.accumulate * (2 if self.is_mixing else 1)),
+                f"batch_size must be a multiple of accumulate ({self.accumulate}), and of twice that for mixup and "
+                f"cutmix, got {self.batch_size}",
+            ),
+            (
+                self.resume != "no" and self.overwrite,
+                "resume continues a run and overwrite removes it: give one of the two",
+            ),
+        )
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set."""
