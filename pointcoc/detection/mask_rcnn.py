@@ -12,12 +12,14 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import initLevelMapper
 
+from pointcoc.checks import check_choice
 from pointcoc.detection.prediction import ObjectPrediction
 from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.weights import HubMixin, Kind
 
+FOUR_STAGES = tuple(name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2))
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
@@ -174,17 +176,12 @@ def _named(
     backbone: str, num_classes: int, centers: int | None, pretrained: bool, sizes: Mapping[str, Any]
 ) -> MaskRCNN:
     if backbone not in RESNETS:
-        return TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes)
+        if backbone not in PRESETS:
+            check_choice("backbone", backbone, (*FOUR_STAGES, *RESNETS))
+        return TrueSizeMaskRCNN(dense_backbone(backbone, centers, pretrained), num_classes, **sizes)
     if centers is not None:
         raise ValueError(f"centers are a setting of our presets, got centers {centers} for {backbone!r}: leave it out")
     return MaskRCNN(_resnet(backbone, pretrained), num_classes, **sizes)
-
-
-def _backbone(backbone: str, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
-    if backbone not in PRESETS:
-        presets = [name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2)]
-        raise ValueError(f"unknown backbone {backbone!r}; choose from {', '.join((*presets, *RESNETS))}")
-    return dense_backbone(backbone, centers, pretrained)
 
 
 def _resnet(name: str, pretrained: bool) -> nn.Module:
