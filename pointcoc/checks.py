@@ -90,6 +90,20 @@ def check_folder(argument: str, folder: str | Path) -> Path:
     return path
 
 
+def check_file(path: str | Path, message: str | None = None) -> None:
+    """Raise unless `path` is an existing file.
+
+    Args:
+        path: what came.
+        message: says what is missing; the path alone if not given.
+
+    Raises:
+        FileNotFoundError: if no file lies there.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(message or f"{path} is not a file")
+
+
 def import_extra(module: str, extra: str = "train", needs: str = "this data set needs") -> Any:
     """Import a module of a package that comes with an extra, or a module of ours that needs such packages.
 

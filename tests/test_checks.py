@@ -1,10 +1,11 @@
 """Checks of arguments say what came and what is allowed; extras say how to install them."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from pointcoc.checks import check_range, import_extra
+from pointcoc.checks import check_file, check_range, import_extra
 
 
 def test_both_bounds_of_a_range_are_allowed() -> None:
@@ -26,6 +27,14 @@ def test_both_bounds_of_a_range_are_allowed() -> None:
 def test_numbers_out_of_range(arguments: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_range("share", *arguments)
+
+
+def test_a_missing_file_or_a_folder_in_its_place(tmp_path: Path) -> None:
+    check_file(Path(__file__))
+    with pytest.raises(FileNotFoundError, match=r"none\.txt is not a file"):
+        check_file(tmp_path / "none.txt")
+    with pytest.raises(FileNotFoundError, match="give a list"):
+        check_file(str(tmp_path), "give a list")
 
 
 def test_a_module_of_ours_names_the_package_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

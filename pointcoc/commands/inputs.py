@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointcoc.checks import import_extra
+from pointcoc.checks import check_file, import_extra
 
 if TYPE_CHECKING:
     from pointcoc.viz.trace import Trace
@@ -51,8 +51,7 @@ def traces(options: argparse.Namespace) -> Iterator[tuple[str, Trace, str]]:
     All files are looked for before any work is done. Where people watch, several of them get a bar.
     """
     for name in options.inputs:
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"{name} is not a file")
+        check_file(name)
     networks = import_viz("shipped").Networks(options.weights)
     tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
     for file in tqdm(options.inputs, disable=None if len(options.inputs) > 1 else True, unit="input"):

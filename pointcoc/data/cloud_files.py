@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from pointcoc.checks import check_file
 from pointcoc.data.class_colors import class_colors
 from pointcoc.files import first_line
 
@@ -55,8 +56,7 @@ def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     reader = CLOUD_READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path} is no cloud by its name; a cloud ends with {', '.join(CLOUD_READERS)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
+    check_file(path)
     try:
         table = np.asarray(reader(path))
     except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_count, check_folder
+from pointcoc.checks import check_choice, check_count, check_file, check_folder
 
 
 class HDF5Clouds(Dataset):
@@ -77,14 +77,14 @@ class HDF5Clouds(Dataset):
         self.classes = classes
         self.transform = transform
         self.left_out: list[str] = []
-        self._rows: list[tuple[Path, int]] = []
+        self._sources: list[str] = []
         clouds = []
         for file in files:
             points, labels, bad = read_clouds(file, num_points, len(classes), max_bad - len(self.left_out))
             good = np.setdiff1d(np.arange(len(points)), list(bad))
             clouds.append((points[good], labels[good]))
             self.left_out += [f"{file} row {row}: {reason}" for row, reason in bad.items()]
-            self._rows += [(file, int(row)) for row in good]
+            self._sources += [f"{file} row {row}" for row in good]
         self.points, self.labels = joined(files, clouds)
 
     def __len__(self) -> int:
@@ -98,14 +98,12 @@ class HDF5Clouds(Dataset):
 
     def source(self, index: int) -> str:
         """Return the file and the row that an item comes from."""
-        file, row = self._rows[index]
-        return f"{file} row {row}"
+        return self._sources[index]
 
 
 def read_lines(path: Path, content: str) -> list[str]:
     """Read the lines of a text file that are not blank; raise if there are none, or no file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"folder {path.parent} must hold {path.name}: {content}, one a line")
+    check_file(path, f"folder {path.parent} must hold {path.name}: {content}, one a line")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{path} must hold the {content}, one a line, and is empty")
@@ -130,8 +128,7 @@ def listed_files(listing: Path) -> list[Path]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{listing} must name each file once, and names {name} {names.count(name)} times")
-        if not (listing.parent / name).is_file():
-            raise FileNotFoundError(f"{listing} names {name}, which is missing in {listing.parent}")
+        check_file(listing.parent / name, f"{listing} names {name}, which is missing in {listing.parent}")
     return [listing.parent / name for name in names]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.checks import check_count, check_folder, import_extra
+from pointcoc.checks import check_count, check_file, check_folder, import_extra
 from pointcoc.data.mask_folder import read_image
 
 
@@ -117,8 +117,7 @@ class MirrorObjects:
 
 def _open(path: Path) -> Any:
     coco = import_extra("pycocotools.coco", "detection", "COCO needs")
-    if not path.is_file():
-        raise FileNotFoundError(f"annotations must be an existing file, but nothing lies at {path}")
+    check_file(path, f"annotations must be an existing file, but nothing lies at {path}")
     try:
         content = json.loads(path.read_text())
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress

@@ -33,10 +33,12 @@ def collate_sets(items: Sequence[Data]) -> tuple[PointSet, Tensor]:
     x = _columns(items, "x") if _all_or_none(items, "x") else pos
     sizes = _columns(items, "sizes") if _all_or_none(items, "sizes") else None
     _check_points(x, pos)
-    ptr = counts_to_ptr(torch.tensor([len(points) for points in pos]))
     all_pos = torch.cat(pos)
     batch = PointSet(
-        x=all_pos if x is pos else torch.cat(x), pos=all_pos, ptr=ptr, sizes=None if sizes is None else torch.cat(sizes)
+        x=all_pos if x is pos else torch.cat(x),
+        pos=all_pos,
+        ptr=counts_to_ptr(torch.tensor([len(points) for points in pos])),
+        sizes=None if sizes is None else torch.cat(sizes),
     )
     return batch, torch.cat([_label(item, number) for number, item in enumerate(items)])
 

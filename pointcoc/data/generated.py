@@ -32,18 +32,19 @@ def _check_free(folder: Path) -> None:
         raise FileExistsError(f"folder must be new or empty, but {folder} exists and holds something")
 
 
-def written_once(cache: str | Path | None, name: str, write: Callable[[Path], object]) -> Path:
+def written_once(cache: str | Path | None, name: str, write: Callable[..., object], **settings: int) -> Path:
     """Return a folder of generated data, which the first call writes.
 
     Args:
         cache: folder that holds it; None for the cache folder of the package.
         name: name of the folder in it.
         write: writes the folder; raises FileExistsError where it exists.
+        **settings: what it takes besides.
     """
     folder = cache_folder(name) if cache is None else Path(cache).expanduser() / name
     if not folder.exists():
         with suppress(FileExistsError):  # another process was faster and wrote the same files
-            write(folder)
+            write(folder, **settings)
     return folder
 
 

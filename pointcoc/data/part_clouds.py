@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_folder
+from pointcoc.checks import check_choice, check_file, check_folder
 from pointcoc.data.clouds import dataset_of, joined, listed_files, open_hdf5, read_clouds, read_lines
 from pointcoc.data.collate import collate_sets, kind_of
 from pointcoc.pointset import PointSet
@@ -126,11 +126,10 @@ def list_name(split: str) -> str:
 
 def _read_categories(root: Path) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
     """Read names and parts of the categories."""
+    is_text = (root / TEXT_CATEGORIES).is_file()
+    advice = "; it holds text: pointcoc.data.convert_part_text writes HDF5 files of it" if is_text else ""
     for name in (CATEGORIES, PARTS_FILE):
-        if not (root / name).is_file():
-            is_text = (root / TEXT_CATEGORIES).is_file()
-            advice = "; it holds text: pointcoc.data.convert_part_text writes HDF5 files of it" if is_text else ""
-            raise FileNotFoundError(f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does{advice}")
+        check_file(root / name, f"folder {root} must hold {name}, as the hdf5_data of ShapeNetPart does{advice}")
     categories = read_categories(root / CATEGORIES)
     try:
         parts: Any = json.loads((root / PARTS_FILE).read_text())

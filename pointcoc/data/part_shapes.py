@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -53,10 +52,14 @@ def part_shapes(
     """
     check_choice("split", split, (*SPLITS, "trainval"))
     name = f"part-shapes-v{PART_SHAPES_VERSION}-{num_train}-{num_val}-{num_test}-{num_points}-seed{seed}"
-    write = partial(
-        write_part_shapes, num_train=num_train, num_val=num_val, num_test=num_test, num_points=num_points, seed=seed
-    )
-    return HDF5Parts(written_once(cache, name, write), split, num_points, transform)
+    settings = {
+        "num_train": num_train,
+        "num_val": num_val,
+        "num_test": num_test,
+        "num_points": num_points,
+        "seed": seed,
+    }
+    return HDF5Parts(written_once(cache, name, write_part_shapes, **settings), split, num_points, transform)
 
 
 def write_part_shapes(

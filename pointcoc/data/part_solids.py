@@ -58,9 +58,8 @@ def _rod(radius: Number, length: Number, place: Triple, num: int) -> Mesh:
 def _legs(draw: Draw, width: Number, depth: Number, height: Number, num: int) -> list[Piece]:
     """Four legs below the height 0, under the corners of a board."""
     thick = draw(0.08, 0.16)
-    size = (thick, thick, height)
     places = [(x * (width - thick) / 2, y * (depth - thick) / 2, -height / 2) for x in (-1, 1) for y in (-1, 1)]
-    return [Piece("legs", _box(size, place, num)) for place in places]
+    return [Piece("legs", _box((thick, thick, height), place, num)) for place in places]
 
 
 def _chair(draw: Draw, num: int) -> list[Piece]:
@@ -92,8 +91,7 @@ def _lamp(draw: Draw, num: int) -> list[Piece]:
 def _mug(draw: Draw, num: int) -> list[Piece]:
     radius, height = draw(0.5, 0.8), draw(1.0, 1.6)
     ring, thin = height * draw(0.28, 0.4), draw(0.12, 0.2)
-    angles = np.linspace(-np.pi, np.pi, 13)
-    arc = tuple((1 + thin * np.cos(angle), thin * np.sin(angle)) for angle in angles)
+    arc = [(1 + thin * np.cos(angle), thin * np.sin(angle)) for angle in np.linspace(-np.pi, np.pi, 13)]
     whole, faces = turned(arc, ROUND, num)
     outer = faces[(whole[0, faces, 0] > -1e-9).all(1)]  # half of the ring, outside of the body
     handle = _put((whole, outer), (ring, ring, ring), (radius, 0.0, 0.0), "y")
@@ -107,11 +105,13 @@ def _rocket(draw: Draw, num: int) -> list[Piece]:
     radius, height, tip = draw(0.25, 0.4), draw(1.2, 2.0), draw(0.5, 0.9)
     reach, high = draw(0.3, 0.5), draw(0.4, 0.7)
     away, low = radius + reach / 2, -height / 2 + high / 2
-    sizes: list[tuple[Triple, Triple]] = [((reach, 0.06, high), (side * away, 0.0, low)) for side in (-1, 1)]
-    sizes += [((0.06, reach, high), (0.0, side * away, low)) for side in (-1, 1)]
+    fins: list[tuple[Triple, Triple]] = [
+        *(((reach, 0.06, high), (side * away, 0.0, low)) for side in (-1, 1)),
+        *(((0.06, reach, high), (0.0, side * away, low)) for side in (-1, 1)),
+    ]
     return [
         Piece("body", _rod(radius, height, (0.0, 0.0, 0.0), num)),
-        *(Piece("fins", _box(size, place, num)) for size, place in sizes),
+        *(Piece("fins", _box(size, place, num)) for size, place in fins),
         Piece("nose", _put(turned(CONE, ROUND, num), (radius, radius, tip), (0.0, 0.0, height / 2))),
     ]
 

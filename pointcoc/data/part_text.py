@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointcoc.checks import check_count, check_folder
+from pointcoc.checks import check_count, check_file, check_folder
 from pointcoc.data.generated import complete_or_absent, write_split
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name, read_categories
 from pointcoc.files import first_line
@@ -64,8 +64,7 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
 def _objects(root: Path, split: str, keys: dict[str, str]) -> list[tuple[str, Path]]:
     """Key and file of each object of a split."""
     listing = root / "train_test_split" / f"shuffled_{split}_file_list.json"
-    if not listing.is_file():
-        raise FileNotFoundError(f"folder {root} must hold train_test_split/{listing.name}")
+    check_file(listing, f"folder {root} must hold train_test_split/{listing.name}")
     found = []
     for name in json.loads(listing.read_text()):
         key, stem = Path(name).parts[-2:]

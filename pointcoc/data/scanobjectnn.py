@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_choice, check_folder
+from pointcoc.checks import check_choice, check_file, check_folder
 from pointcoc.data.clouds import HDF5Clouds
 
 CLASSES = (
@@ -58,9 +58,9 @@ class ScanObjectNN(HDF5Clouds):
         check_choice("variant", variant, tuple(VARIANTS))
         part, ending = VARIANTS[variant]
         file = check_folder("folder", folder) / part / f"{SPLITS[split]}{ending}"
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"folder {folder} must hold {part}/{file.name} for the {split} split of {variant}, as in h5_files.zip "
-                "of ScanObjectNN; it is missing"
-            )
+        check_file(
+            file,
+            f"folder {folder} must hold {part}/{file.name} for the {split} split of {variant}, as in h5_files.zip of "
+            "ScanObjectNN; it is missing",
+        )
         self._read([file], CLASSES, num_points, transform, max_bad)

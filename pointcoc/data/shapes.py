@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +45,8 @@ def shapes(
     """
     check_choice("split", split, ("train", "test"))
     name = f"shapes-v{SHAPES_VERSION}-{num_train}-{num_test}-{num_points}-seed{seed}"
-    write = partial(write_shapes, num_train=num_train, num_test=num_test, num_points=num_points, seed=seed)
-    return HDF5Clouds(written_once(cache, name, write), split, num_points, transform)
+    settings = {"num_train": num_train, "num_test": num_test, "num_points": num_points, "seed": seed}
+    return HDF5Clouds(written_once(cache, name, write_shapes, **settings), split, num_points, transform)
 
 
 def write_shapes(

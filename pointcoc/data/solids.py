@@ -176,8 +176,7 @@ def to_unit_ball(vertices: np.ndarray) -> np.ndarray:
 
     `pointcoc.data.unit_ball` does it for one cloud in torch, which rounds otherwise: the solids of a seed would change.
     """
-    middle = (vertices.min(axis=1, keepdims=True) + vertices.max(axis=1, keepdims=True)) / 2
-    centered = vertices - middle
+    centered = vertices - (vertices.min(axis=1, keepdims=True) + vertices.max(axis=1, keepdims=True)) / 2
     return centered / np.linalg.norm(centered, axis=-1).max(axis=1)[:, None, None]
 
 

@@ -262,10 +262,13 @@ def _plan_cloud(level: PointSet, stage: StageGeometry) -> StagePlan:
     anchors = _farthest(level, sets, stage.stride) if stage.voxel is None else _voxels(level, sets, stage.voxel)
     anchor_sets = Segments.of(anchors)
     neighbors = knn_segments(level.pos, sets, anchors.pos, anchor_sets, stage.neighbors)
-    offsets = _offsets(level.pos, anchors.pos, neighbors, anchor_sets)
-    regions = _cloud_regions(anchors, stage)
     return StagePlan(
-        anchors=anchors, sets=anchor_sets, neighbors=neighbors, offsets=offsets, regions=regions, source_sets=sets
+        anchors=anchors,
+        sets=anchor_sets,
+        neighbors=neighbors,
+        offsets=_offsets(level.pos, anchors.pos, neighbors, anchor_sets),
+        regions=_cloud_regions(anchors, stage),
+        source_sets=sets,
     )
 
 

@@ -94,8 +94,7 @@ def choose_parts(logits: Tensor, category: Tensor, ptr: Tensor, parts: Sequence[
     allowed = torch.zeros(len(parts), logits.shape[1], dtype=torch.bool, device=logits.device)
     for row, one in enumerate(parts):
         allowed[row, list(one)] = True
-    category_of = torch.repeat_interleave(category, ptr.diff())
-    return logits.masked_fill(~allowed[category_of], -torch.inf).argmax(1)
+    return logits.masked_fill(~allowed[category.repeat_interleave(ptr.diff())], -torch.inf).argmax(1)
 
 
 def _iou(prediction: Tensor, target: Tensor) -> float:

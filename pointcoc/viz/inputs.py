@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from pointcoc.checks import check_range
+from pointcoc.checks import check_file, check_range
 from pointcoc.data.cloud_files import CLOUD_READERS, read_points
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.network import ContextClusterNet
@@ -55,8 +55,7 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
         ValueError: if it is no image, or `size` is below 1.
     """
     check_range("size", size, 1)
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not a file")
+    check_file(path)
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")

@@ -78,6 +78,5 @@ def _boundary_recall(segments: Tensor, labels: Tensor, counts: Tensor, tolerance
     wanted = borders(labels, counts)
     if not wanted.any():
         return 1.0
-    found = borders(segments).float()[None, None]
-    near = F.max_pool2d(found, 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0
+    near = F.max_pool2d(borders(segments).float()[None, None], 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0
     return float((wanted & near).sum() / wanted.sum())
