@@ -56,7 +56,8 @@ def convert_official(
         )
     # Names of 2023 tell "count"; from_official refuses all other names.
     net = ContextClusterNet.from_official(loaded, preset=preset, normalizer=normalizer or "count")
-    fingerprint = f"{checkpoint.name}, sha256 {hashlib.sha256(checkpoint.read_bytes()).hexdigest()}"
+    with checkpoint.open("rb") as file:
+        fingerprint = f"{checkpoint.name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     net.weights_info = replace(OFFICIAL_WEIGHTS, source=f"{OFFICIAL_WEIGHTS.source}; {fingerprint}")
     folder = Path(out).absolute() if out is not None else _default_folder(net.config)
     _check_free(folder, force)
