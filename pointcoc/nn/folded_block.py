@@ -38,10 +38,14 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Map rows (N, C) in region order as `ClusterBlock` does."""
+        x, assignment = self._cluster(x, sets, regions)
+        return x + self._pointwise(apply_norm(self.norm2, x, sets)), assignment
+
+    def _cluster(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
+        """Run the first branch; what lies between its layers is free again when it ends."""
         normal = apply_norm(self.norm1, x, sets)
         y, assignment = cluster_layer(normal, regions, self.weights(), self.heads, self.options, self.backend)
-        x = x + y
-        return x + self._pointwise(apply_norm(self.norm2, x, sets)), assignment
+        return x + y, assignment
 
     def weights(self) -> ClusterWeights:
         """Return the parameters of the cluster layer."""

@@ -39,8 +39,9 @@ class Stage(nn.ModuleList):
         assignments = []
         for block in self:
             x, assignment = self._run_block(block, x, plan)
-            assignments.append(assignment)
-        return x, [one.rows() for one in assignments] if is_watched else []
+            if is_watched:  # else its memory serves the next block, while a cache still holds it
+                assignments.append(assignment.rows())
+        return x, assignments
 
     def _run_block(self, block: nn.Module, x: Tensor, plan: StagePlan) -> tuple[Tensor, Assignment]:
         if self.grad_checkpointing and torch.is_grad_enabled():
