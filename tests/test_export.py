@@ -65,6 +65,12 @@ def test_any_size(output: str, tmp_path: Path) -> None:
             assert_same(loaded(images(num, *size)), ExportForm(net, output)(images(num, *size)))
 
 
+def test_the_folder_of_the_user_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert export_network(image_net(), "~/net.pt2", size=(20, 13)) == tmp_path / "net.pt2"
+    assert (tmp_path / "net.pt2").is_file()
+
+
 def test_clouds_of_a_fixed_number_of_points(tmp_path: Path) -> None:
     net = cloud_net()
     loaded = load(export_network(net, tmp_path / "net.pt2", num_points=40))

@@ -83,7 +83,7 @@ def export_network(
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"path must end with {' or '.join(FORMATS)}, got {path.name!r}")
-    check_folder("the folder of path", path.parent)
+    path = check_folder("the folder of path", path.parent) / path.name
     _check(net, dynamic, output)
     example = example_input(net, size, num_points)
     if path.suffix == ".onnx":
