@@ -199,3 +199,12 @@ def test_old_names_of_the_files_of_weights_warn(tmp_path: Path) -> None:
     assert again.config == model.config
     assert (again.weights_info.notes["epoch"], again.weights_info.class_names) == (4, {1: "cat"})
     assert read_tensors(tmp_path / "best.safetensors").keys() == model.state_dict().keys()
+
+
+def test_a_setting_that_is_missing_is_named(tmp_path: Path) -> None:
+    pointcoc.load(OLD / "point_segmentation.safetensors").save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["config"]["network"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"config\.json holds a value that is not allowed: .*missing.*'network'"):
+        pointcoc.load(tmp_path)

@@ -70,7 +70,11 @@ def read_settings(kind: Any, values: Mapping[str, Any], where: str) -> Any:
         TypeError: if a field is unknown.
         ValueError: if a value is not allowed.
     """
-    inner = {one.name: one.metadata["fields_of"] for one in fields(kind) if "fields_of" in one.metadata}
+    inner = {
+        one.name: one.metadata["fields_of"]
+        for one in fields(kind)
+        if "fields_of" in one.metadata and one.name in values
+    }
     values = {**values, **{name: asdict(read_settings(inner[name], values[name], where)) for name in inner}}
     if values.get("backend") in RENAMED:
         values["backend"] = RENAMED[values["backend"]]
