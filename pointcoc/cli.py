@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
@@ -34,12 +35,19 @@ def main(args: Sequence[str] | None = None) -> int:
         SystemExit: with code 0 after --help and --version, with code 2 for options that cannot be read.
     """
     options = _parser().parse_args(args)
-    try:
-        COMMANDS[options.command].run(options)
-    except USER_ERRORS as error:
-        print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
-        return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        try:
+            COMMANDS[options.command].run(options)
+        except USER_ERRORS as error:
+            print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
+            return 2
     return 0
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one sentence, without the line of code that gave it."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
