@@ -34,7 +34,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ from pointcoc.checks import check_choice
 from pointcoc.data import PrepareCloud, collate_sets, shapes
 from pointcoc.data.formats import CLOUD_FORMATS, open_split, variants_of
 from pointcoc.models import CloudTransform, WeightsInfo
-from pointcoc.models.weights import FEATURES, find_weights, read_info
+from pointcoc.models.weights import FEATURES
 from pointcoc.train import (
     Loaders,
     RecipeSettings,
@@ -61,13 +61,12 @@ from pointcoc.train import (
     report_test,
     run_command,
 )
+from pointcoc.train.preparation import PreparationSettings, noted_preparation
 from pointcoc.train.processes import say
-
-CHOICES = ("position", "color", "normal", "intensity", "return_number")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudSettings(RecipeSettings):
+class CloudSettings(PreparationSettings, RecipeSettings):
     """Settings of a run on point clouds."""
 
     data: Path | None = None
@@ -75,16 +74,8 @@ class CloudSettings(RecipeSettings):
     --variant; without it solids are sampled."""
     variant: str | None = None
     """Variant of ScanObjectNN, OBJ_ONLY, OBJ_BG or PB_T50_RS; --data is then its folder h5_files."""
-    num_points: int = 1024
-    """Most points of a cloud; of more in a file, this many are drawn. The first of each cloud in HDF5 files."""
     resample: bool = False
     """Augmentation: each epoch takes other points of each cloud, at random; measuring takes the same ones each time."""
-    features: tuple[str, ...] = ()
-    """What the network reads of each point besides its position: color, normal, intensity, return_number."""
-    center: Literal["none", "box", "mean"] = "mean"
-    """What moves to the origin: the middle of the bounding box, the mean of the points, or nothing."""
-    scale_to: Literal["none", "unit_ball"] = "unit_ball"
-    """Scale each cloud so that its farthest point has distance 1, or keep the units of the files."""
     normalize: bool = False
     """Short for --center mean --scale-to unit_ball."""
     scale: float = 1.5
@@ -102,8 +93,6 @@ class CloudSettings(RecipeSettings):
     """Augmentation: the cloud turns about the up axis by up to this, in degrees; 180 for any angle."""
     drop_color: float = 0.0
     """Augmentation: probability to set all colors of a cloud to gray."""
-    up: Literal["x", "y", "z"] = "y"
-    """The up axis; y in ModelNet40 and ScanObjectNN, z in most scans."""
     votes: int = 0
     """Views of each test cloud, turned and stretched as in training and the same in every run, whose mean answer is
     reported besides; 0 for none."""
@@ -114,7 +103,7 @@ class CloudSettings(RecipeSettings):
             raise ValueError("variant and resample have no effect on sampled solids: leave them out, or give --data")
         if self.variant is not None:
             check_choice("variant", self.variant, variants_of(CLOUD_FORMATS))
-        for name, low in {"num_points": 1, "scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
+        for name, low in {"scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 <= self.drop_points < 1:
@@ -126,24 +115,6 @@ class CloudSettings(RecipeSettings):
         if self.normalize:
             object.__setattr__(self, "center", "mean")
             object.__setattr__(self, "scale_to", "unit_ball")
-        if unknown := set(self.features) - set(CHOICES):
-            raise ValueError(f"unknown features {', '.join(sorted(unknown))}; choose from {', '.join(CHOICES)}")
-        self.transform()  # checks the rest
-
-    def transform(self, is_ragged: bool = False) -> CloudTransform:
-        """How clouds become the input of the network, as it is noted with the weights.
-
-        Args:
-            is_ragged: whether the clouds of the data differ in size.
-        """
-        return CloudTransform(
-            center=self.center,
-            scale=self.scale_to,
-            up=self.up,
-            num_points=self.num_points,
-            any_num_points=is_ragged or self.drop_points > 0,
-            features=tuple(dict.fromkeys(("position", *self.features))),
-        )
 
 
 SHAPES = CloudSettings(
@@ -241,7 +212,7 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
     for sentence in (*getattr(train, "remarks", ()), *(f"left out: {one}" for one in train.left_out)):
         say(sentence)
     is_ragged = not hasattr(train, "points")
-    transform = settings.transform(is_ragged)
+    transform = settings.transform(any_num_points=is_ragged or settings.drop_points > 0)
     val = copy.copy(train)
     if not is_ragged:
         val.points = train.points[:, : settings.num_points]  # what the test set has
@@ -255,7 +226,6 @@ def open_clouds(settings: CloudSettings, split: str) -> Any:
     """Return a split; of the training split all stored points where each epoch takes others."""
     if settings.data is None:
         return shapes(split, num_points=settings.num_points)
-    features = tuple(name for name in settings.transform().features if name != "position")
     clouds = open_split(
         settings.data,
         split,
@@ -263,7 +233,7 @@ def open_clouds(settings: CloudSettings, split: str) -> Any:
         settings.variant,
         num_points=None if split == "train" and settings.resample else settings.num_points,
         max_bad=settings.max_bad if split == "train" else 0,
-        **({"features": features} if features else {}),
+        **settings.stored_features(),
     )
     stored = clouds.points.shape[1] if hasattr(clouds, "points") else settings.num_points
     if stored < settings.num_points:
@@ -382,20 +352,6 @@ def default_settings(args: Sequence[str]) -> CloudSettings:
     if known.weights is None:
         return defaults
     return replace(defaults, preset=None, weights=known.weights, **noted_preparation(known.weights))
-
-
-def noted_preparation(weights: str) -> dict[str, Any]:
-    """Return the settings that say how clouds were prepared for weights, none where the weights do not say it."""
-    try:
-        transform = read_info(find_weights(weights))[1].transform
-    except (OSError, ValueError):
-        return {}  # make_network says what is wrong with them
-    if not isinstance(transform, CloudTransform):
-        return {}
-    noted = {"center": transform.center, "scale_to": transform.scale, "up": transform.up}
-    if transform.num_points is not None:
-        noted["num_points"] = transform.num_points
-    return {**noted, "features": tuple(name for name in transform.features if name != "position")}
 
 
 if __name__ == "__main__":

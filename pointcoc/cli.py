@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from pointcoc.checks import InputWarning
 from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
 from pointcoc.version import __version__
 
@@ -36,7 +37,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(args)
     with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+        warnings.simplefilter("always", InputWarning)
+        show_other = warnings.showwarning
+        warnings.showwarning = lambda message, *rest, **more: (
+            _print_note(message) if isinstance(message, InputWarning) else show_other(message, *rest, **more)
+        )
         try:
             COMMANDS[options.command].run(options)
         except USER_ERRORS as error:
@@ -45,8 +50,8 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one sentence, without the line of code that gave it."""
+def _print_note(message: InputWarning) -> None:
+    """Print a warning about an input as one sentence, without the line of code that gave it."""
     print(f"note: {message}", file=sys.stderr)
 
 

@@ -13,6 +13,9 @@ from pointcoc.checks import check_file, import_extra
 if TYPE_CHECKING:
     from pointcoc.viz.trace import Trace
 
+# Those of pointcoc.data.cloud_files, which imports more than a help page needs.
+CLOUD_ENDINGS = ".npy, .npz, .ply, .xyz, .txt, .pts, .h5, .hdf5"
+
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which inputs are read, by which network, and how large."""
@@ -20,7 +23,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help=f"image (PNG, JPEG, ...) or cloud ({endings()})",
+        help=f"image (PNG, JPEG, ...) or cloud ({CLOUD_ENDINGS})",
     )
     parser.add_argument(
         "--weights",
@@ -50,11 +53,6 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         "intensity, return_number, label, and _ for one to skip",
     )
     parser.add_argument("--decimal", metavar="MARK", default=".", help="decimal mark of text; default: %(default)s")
-
-
-def endings() -> str:
-    """Name the endings of all cloud files."""
-    return ", ".join(import_extra("pointcoc.data.cloud_files", "train", "this command needs").CLOUD_READERS)
 
 
 def distinct_names(files: list[str]) -> list[str]:

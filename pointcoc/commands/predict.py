@@ -4,7 +4,7 @@ import argparse
 
 from pointcoc.checks import import_extra
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import add_columns, count_of, endings
+from pointcoc.commands.inputs import CLOUD_ENDINGS, add_columns, count_of
 
 
 def add(commands: Commands) -> None:
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
         description="Write what a trained model says about clouds (class and confidence; or the class of each point, "
         "as LAS, LAZ or PLY) or images (drawn, COCO JSON, PNG masks). Clouds are prepared as those of the training.",
     )
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=f"images, or clouds ({endings()})")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=f"images, or clouds ({CLOUD_ENDINGS})")
     parser.add_argument(
         "--weights",
         metavar="PATH",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from pointcoc.checks import InputWarning
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.weights import FEATURES, CloudTransform, WeightsInfo
@@ -101,6 +102,7 @@ def transform_of(model: Any, assumed: CloudTransform | None = None) -> CloudTran
     warnings.warn(
         f"the weights do not say how clouds became their input; assumed: {assumed}. Set weights_info.transform to a "
         "CloudTransform and save the weights again",
+        InputWarning,
         stacklevel=2,
     )
     return assumed
@@ -108,7 +110,10 @@ def transform_of(model: Any, assumed: CloudTransform | None = None) -> CloudTran
 
 def _assumed(model: Any) -> CloudTransform:
     features = {3: ("position",), 6: ("position", "color")}
-    num = getattr(model, "net", model).config.in_channels
+    config = getattr(model, "net", model).config
+    if getattr(config, "on_lattice", False):
+        raise ValueError("the network takes images, not clouds; give weights for clouds")
+    num = config.in_channels
     if num not in features:
         raise ValueError(
             f"the weights do not say which {num} features of a point the network reads; set weights_info.transform to "
@@ -135,12 +140,13 @@ def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointS
     if getattr(getattr(model, "net", model).config, "on_lattice", False):
         raise ValueError(f"{where} is a cloud, but the network takes images; give weights for clouds")
     for remark in cloud.remarks:
-        warnings.warn(f"{where}: {remark}", stacklevel=2)
+        warnings.warn(f"{where}: {remark}", InputWarning, stacklevel=2)
     wanted = transform.num_points
     if wanted is not None and len(cloud) < wanted and not transform.any_num_points:
         warnings.warn(
             f"{where} has {len(cloud):,} points, and the network was trained on {wanted:,} a cloud: expect it to be "
             "less sure",
+            InputWarning,
             stacklevel=2,
         )
     check_features(cloud.to_data(), transform.features, where)

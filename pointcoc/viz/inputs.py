@@ -55,6 +55,8 @@ def trace_file(
         ValueError: if the file cannot be read, holds no points, or the network takes other inputs.
     """
     if is_cloud_file(path):
+        if net.config.on_lattice:
+            raise ValueError(f"{path} is a cloud, but the network takes images; give weights for clouds")
         return _trace_cloud(read_file(path, columns=columns, decimal=decimal), net, num_points)
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
