@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pointcoc.checks import check_count
 from pointcoc.data.cloud_files import read_cloud
@@ -113,11 +113,13 @@ class ClassPrediction(Prediction):
         return {"file": str(one.path), "class": one.name, "confidence": one.confidence, "top": one.top(self.top)}
 
 
-def classify(weights: str | Path, files: str | Path | Sequence[str | Path], **options: Any) -> list[Classified]:
+def classify(
+    weights: str | Path | nn.Module, files: str | Path | Sequence[str | Path], **options: Any
+) -> list[Classified]:
     """Classify clouds in files.
 
     Args:
-        weights: what `pointcoc.load` takes, such as the folder of a run of examples/modelnet40.py.
+        weights: what `pointcoc.load` takes, such as the folder of a run of examples/modelnet40.py; or a model.
         files: one file or several, see `pointcoc.data.read_cloud`.
         **options: those of `ClassPrediction`: `columns`, `decimal`.
 
@@ -128,7 +130,7 @@ def classify(weights: str | Path, files: str | Path | Sequence[str | Path], **op
         FileNotFoundError: if weights or a file are missing.
         ValueError: if the weights are no classifier of clouds, or a file cannot be read.
     """
-    model = load_for_prediction(weights)
+    model = weights if isinstance(weights, nn.Module) else load_for_prediction(weights)
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     return list(ClassPrediction(model=model, **options).classify(paths))
 
