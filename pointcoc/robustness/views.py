@@ -98,15 +98,15 @@ class CloudViews(Views):
 
     Args:
         clouds: map-style data set of `Data` with `pos` (N, 3) and `y` (1,), such as `HDF5Clouds`.
-        transform: how clouds become the input of the network; they are corrupted before it. By default they are read as
-            stored, and y is up.
         limit: items to take, drawn at random; None takes all.
         seed: of the corruptions and of what `limit` draws.
         batch_size: clouds of a batch.
         workers: processes that read and corrupt.
+        transform: how clouds become the input of the network; they are corrupted before it. By default they are read as
+            stored, and y is up.
 
     Raises:
-        ValueError: if a number is too small or the data set is empty.
+        ValueError: if a number is too small, the data set is empty, or the transform has features besides positions.
     """
 
     kinds = tuple(CLOUD_CORRUPTIONS)
