@@ -66,13 +66,22 @@ def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     return _checked(table, path, colors)
 
 
-def read_cloud(path: str | Path, *, columns: Sequence[str] | None = None, decimal: str = ".") -> Cloud:
+def read_cloud(
+    path: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    decimal: str = ".",
+    num_points: int | None = None,
+    seed: int = 0,
+) -> Cloud:
     """Read a cloud file.
 
     Args:
         path: the file.
         columns: names of the columns of text and arrays.
         decimal: decimal mark of text.
+        num_points: points sampled of a mesh.
+        seed: of these points.
 
     Raises:
         FileNotFoundError: if there is no such file.
