@@ -160,12 +160,13 @@ def _listed_split(root: Path, names: Sequence[str], remarks: list[str]) -> list[
 
 
 def _read_lists(root: Path, prefix: str) -> dict[str, str]:
-    """Return the split of each name in the lists of a prefix."""
+    """Return the split of each name in the lists of a prefix; what follows a name on its line is left out."""
     return {
-        line.split()[0]: split
+        name: split
         for split in ("train", "val", "test")
         if (root / f"{prefix}{split}.txt").is_file()
         for line in read_lines(root / f"{prefix}{split}.txt", "names of clouds")
+        for name in (line, line.split()[0])
     }
 
 

@@ -120,9 +120,15 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     [
         ([], r"must hold a folder per class with clouds in it .*; it holds nothing"),
         (["a.ply", "pictures/b.jpg"], r"must hold a folder per class .*; it holds a.ply, pictures"),
-        (["a/1.ply", "a/2.ply"], r"holds one class, a, and a classifier needs two; give the folder that holds the class"),
+        (
+            ["a/1.ply", "a/2.ply"],
+            r"holds one class, a, and a classifier needs two; give the folder that holds the class",
+        ),
         (["a/1.ply", "b/1.ply"], "a class must have two clouds, got one each"),
-        (["a/1.ply", "b/1.ply", "c/1.step"], r"every class folder of .* must hold clouds; c holds 1 .step: move it away"),
+        (
+            ["a/1.ply", "b/1.ply", "c/1.step"],
+            r"every class folder of .* must hold clouds; c holds 1 .step: move it away",
+        ),
         (["train/a/1.ply", "train/b/1.ply", "train/c/1.stp", "test/a/1.ply"], r"folder of .*train must hold clouds; c"),
         (
             ["train/a/1.ply", "train/b/1.ply", "test/a/1.ply", "test/B/1.ply", "test/c/1.ply"],
