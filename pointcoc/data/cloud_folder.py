@@ -21,7 +21,7 @@ from pointcoc.files import first_line
 IN_MEMORY = 4 * 2**30
 """Bytes of clouds that are held in memory; of a larger set each cloud is read again when it is asked for."""
 MESH_FACTOR = 4
-"""Points sampled of a mesh that trains, over those of a cloud, so that each epoch can take others."""
+"""Points sampled on a mesh that trains, over those of a cloud, so that each epoch can take others."""
 
 
 class CloudFolder(Dataset):
@@ -37,15 +37,15 @@ class CloudFolder(Dataset):
     Args:
         folder: the folder.
         split: "train", "val" or "test".
-        num_points: points that the network will read of a cloud: so many are sampled of a mesh, four times as many to
-            train. Clouds that are no meshes have all of their points. None samples as `read_cloud` does.
+        num_points: points that the network will read of a cloud: so many are sampled on a mesh, four times as many to
+            train. Clouds that are no meshes have all of their points. None samples as many as `read_cloud` does.
         transform: a torch_geometric transform of an item.
         max_bad: files that may be left out because they cannot be read.
         features: features that each file must hold, names of `pointcoc.data.cloud.STORED`; names that are computed from
             positions are no matter. None takes those that all files hold.
         columns: names of the columns of text and arrays, see `read_cloud`.
         decimal: decimal mark of text.
-        seed: of the split that is made, and of points sampled of meshes.
+        seed: of the split that is made, and of points sampled on meshes.
 
     Attributes:
         classes: names of the classes, sorted.
@@ -138,18 +138,9 @@ class CloudFolder(Dataset):
 
     def _read(self, name: str) -> Cloud:
         """Read a file."""
-        cloud = read_cloud(
-            self._root / name,
-            columns=self._columns,
-            decimal=self._decimal,
-            num_points=self._mesh_points,
-            seed=self._seed,
-        )
-        for feature, values in cloud.features.items():
-            if not values.isfinite().all():
-                row = int((~values.isfinite()).any(1).nonzero()[0])
-                raise ValueError(f"{self._root / name} must hold finite values of {feature}, row {row} does not")
-        return cloud
+        sampled = {} if self._mesh_points is None else {"num_points": self._mesh_points}
+        path = self._root / name
+        return read_cloud(path, columns=self._columns, decimal=self._decimal, seed=self._seed, **sampled)
 
     def __len__(self) -> int:
         """Return the number of clouds."""
