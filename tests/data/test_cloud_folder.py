@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cloud_writers import WRITERS, write_off
 from torch.utils.data import DataLoader
 
 from pointcoc import ContextClusterNet
-from pointcoc.data import CloudFolder, PrepareCloud, cloud_folder, collate_sets
+from pointcoc.data import CloudFolder, PrepareCloud, cloud_folder, collate_sets, read_cloud
 from pointcoc.data.cloud_folder import join_remarks
 from pointcoc.data.formats import CLOUD_FORMATS, open_split
 from pointcoc.models.weights import CloudTransform
@@ -24,25 +25,6 @@ def points(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return random.integers(-500, 500, (size, 3)) / 1000 + OFFSET, random.integers(0, 256, (size, 3))
 
 
-def write_ply(path: Path, pos: np.ndarray, color: np.ndarray) -> None:
-    names = "".join(f"property double {name}\n" for name in "xyz")
-    names += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
-    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(pos)}\n{names}end_header\n"
-    rows = np.rec.fromarrays([*pos.T, *color.T], dtype=[(name, "f8" if name in "xyz" else "u1") for name in "xyzrgb"])
-    path.write_bytes(head.encode() + rows.tobytes())
-
-
-def write_xyz(path: Path, pos: np.ndarray, color: np.ndarray) -> None:
-    path.write_text("".join(f"{x:.3f} {y:.3f} {z:.3f} {r} {g} {b}\n" for x, y, z, r, g, b in np.hstack([pos, color])))
-
-
-def write_npy(path: Path, pos: np.ndarray, color: np.ndarray) -> None:
-    np.save(path, np.hstack([pos, color]))
-
-
-WRITERS = {".ply": write_ply, ".xyz": write_xyz, ".npy": write_npy}
-
-
 def write(root: Path, name: str, size: int = 20, seed: int = 0) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,31 +34,34 @@ def write(root: Path, name: str, size: int = 20, seed: int = 0) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("objects")
-    for split, count in (("train", 4), ("test", 2)):
+    for split, count in (("train", 5), ("test", 2)):
         for number, kind in enumerate(("cup", "pen")):
-            for item in range(count):
-                ending = list(WRITERS)[item % len(WRITERS)]
+            for item, ending in enumerate(list(WRITERS)[:count]):
                 write(root, f"{split}/{kind}/{item}{ending}", 1 if (split, item) == ("train", 3) else 20 + item, number)
     return root
 
 
 def test_items_are_what_the_files_hold(folder: Path) -> None:
     clouds = CloudFolder(folder)
-    assert (len(clouds), clouds.classes) == (8, ("cup", "pen"))
-    assert clouds.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert clouds.counts.tolist() == [20, 21, 22, 1] * 2
-    assert (clouds.features, clouds.left_out, clouds.remarks, clouds.made_split) == (("color",), [], [], None)
-    assert [Path(clouds.source(number)).name for number in range(3)] == ["0.ply", "1.xyz", "2.npy"]
-    for number in range(8):
-        pos, color = points(int(clouds.counts[number]), number // 4)
+    assert (len(clouds), clouds.classes) == (10, ("cup", "pen"))
+    assert clouds.labels.tolist() == [0] * 5 + [1] * 5
+    assert clouds.counts.tolist() == [20, 21, 22, 1, 24] * 2
+    assert (clouds.features, clouds.left_out, clouds.made_split) == (("color",), [], None)
+    assert clouds.remarks == [
+        f"2 of 10 clouds have {name}, which is left out because not all have it"
+        for name in ("intensity", "return_number")
+    ]
+    assert [Path(clouds.source(number)).suffix for number in range(5)] == list(WRITERS)
+    for number in range(10):
+        pos, color = points(int(clouds.counts[number]), number // 5)
         assert clouds[number].pos.dtype == torch.float64
         np.testing.assert_allclose(clouds[number].pos, pos, rtol=0, atol=1e-3)
         np.testing.assert_allclose(clouds[number].color, color / 255, atol=1e-6)
-        assert clouds[number].y.tolist() == [number // 4]
+        assert clouds[number].y.tolist() == [number // 5]
     assert clouds[-1].y.tolist() == [1]
     assert CloudFolder(folder, "test").counts.tolist() == [20, 21] * 2
     with pytest.raises(IndexError):
-        clouds[8]
+        clouds[10]
 
 
 def test_a_cloud_too_many_for_memory_is_read_when_it_is_asked_for(
@@ -94,12 +79,12 @@ def test_the_whole_path_to_scores(folder: Path) -> None:
     """Ragged clouds, one of a single point, centered from map coordinates, with colors, through workers."""
     transform = CloudTransform(center="mean", scale="unit_ball", num_points=20, features=("position", "color"))
     clouds = CloudFolder(folder, features=transform.features, transform=PrepareCloud(transform))
-    batches = list(DataLoader(clouds, batch_size=8, num_workers=2, collate_fn=collate_sets))
+    batches = list(DataLoader(clouds, batch_size=10, num_workers=2, collate_fn=collate_sets))
     assert len(batches) == 1
     batch, labels = batches[0]
-    assert batch.ptr.diff().tolist() == [20, 20, 20, 1] * 2
-    assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert (batch.x.dtype, batch.x.shape) == (torch.float32, (122, 6))
+    assert batch.ptr.diff().tolist() == [20, 20, 20, 1, 20] * 2
+    assert labels.tolist() == [0] * 5 + [1] * 5
+    assert (batch.x.dtype, batch.x.shape) == (torch.float32, (162, 6))
     assert batch.x[:, :3].norm(dim=1).max().item() == pytest.approx(1)
     pos, color = points(20)
     np.testing.assert_allclose(batch.x[:20, 3:], color / 255 - 0.5, atol=1e-6)
@@ -107,7 +92,7 @@ def test_the_whole_path_to_scores(folder: Path) -> None:
     np.testing.assert_allclose(batch.pos[:20], exact / np.linalg.norm(exact, axis=1).max(), atol=1e-6)
     net = ContextClusterNet.from_preset("coc_points_small", num_classes=2, in_channels=6)
     scores = net(batch)
-    assert scores.shape == (8, 2)
+    assert scores.shape == (10, 2)
     assert scores.isfinite().all()
 
 
@@ -151,6 +136,22 @@ def test_files_that_cannot_be_read_are_named_or_left_out(tmp_path: Path) -> None
     (tmp_path / "train/pen/1.ply").unlink()
     with pytest.raises(ValueError, match=r"no cloud of pen in .* can be read"):
         CloudFolder(tmp_path, max_bad=2)
+
+
+def test_meshes_are_sampled_the_same_each_time_and_more_to_train(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for kind in ("cup", "pen"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            write_off(tmp_path / split / kind / "box.off", OFFSET, OFFSET + np.array([1, 2, 3]))
+            write(tmp_path, f"{split}/{kind}/scan.ply")
+    train, test = CloudFolder(tmp_path, num_points=50), CloudFolder(tmp_path, "test", num_points=50)
+    assert (train.counts.tolist(), test.counts.tolist()) == ([200, 20] * 2, [50, 20] * 2)
+    assert train[0].pos.equal(CloudFolder(tmp_path, num_points=50)[0].pos)
+    assert test[0].pos.equal(read_cloud(test.source(0), num_points=50).pos)  # as a command reads one file
+    inside = (train[0].pos.numpy() - OFFSET) / [1, 2, 3]
+    assert inside.min() > -1e-6 and inside.max() < 1 + 1e-6
+    on_a_side = np.isclose(inside, 0, atol=1e-6) | np.isclose(inside, 1, atol=1e-6)
+    assert on_a_side.any(1).all()
 
 
 def test_a_feature_that_one_file_lacks(tmp_path: Path) -> None:
