@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_count, check_folder
 from pointcoc.data.cloud import STORED, Cloud
+from pointcoc.data.cloud_columns import Reading
 from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.cloud_tree import CloudTree, find_clouds
 from pointcoc.data.hdf5 import stored_features
@@ -37,8 +38,9 @@ class CloudFolder(Dataset):
     Args:
         folder: the folder.
         split: "train", "val" or "test".
-        num_points: points that the network will read of a cloud: so many are sampled on a mesh, four times as many to
-            train. Clouds that are no meshes have all of their points. None samples as many as `read_cloud` does.
+        num_points: points that the network will read of a cloud, of which the points of meshes follow: as many as
+            `read_cloud` samples, if that is enough, so that a network meets the points that it meets in single files;
+            to train, four times `num_points` or more. Clouds that are no meshes have all of their points.
         transform: a torch_geometric transform of an item.
         max_bad: files that may be left out because they cannot be read.
         features: features that each file must hold, names of `pointcoc.data.cloud.STORED`; names that are computed from
@@ -83,7 +85,7 @@ class CloudFolder(Dataset):
             check_count("num_points", num_points)
         self._root = check_folder("folder", folder)
         self._columns, self._decimal, self._seed = columns, decimal, seed
-        self._mesh_points = num_points * MESH_FACTOR if num_points and split == "train" else num_points
+        self._mesh_points = max(Reading().num_points, (num_points or 0) * (MESH_FACTOR if split == "train" else 1))
         tree = find_clouds(self._root, seed)
         split = _split_of(self._root, tree, split)
         self.classes = tree.classes
@@ -138,9 +140,13 @@ class CloudFolder(Dataset):
 
     def _read(self, name: str) -> Cloud:
         """Read a file."""
-        sampled = {} if self._mesh_points is None else {"num_points": self._mesh_points}
-        path = self._root / name
-        return read_cloud(path, columns=self._columns, decimal=self._decimal, seed=self._seed, **sampled)
+        return read_cloud(
+            self._root / name,
+            columns=self._columns,
+            decimal=self._decimal,
+            num_points=self._mesh_points,
+            seed=self._seed,
+        )
 
     def __len__(self) -> int:
         """Return the number of clouds."""

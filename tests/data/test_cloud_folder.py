@@ -144,10 +144,11 @@ def test_meshes_are_sampled_the_same_each_time_and_more_to_train(tmp_path: Path)
             (tmp_path / split / kind).mkdir(parents=True)
             write_off(tmp_path / split / kind / "box.off", OFFSET, OFFSET + np.array([1, 2, 3]))
             write(tmp_path, f"{split}/{kind}/scan.ply")
-    train, test = CloudFolder(tmp_path, num_points=50), CloudFolder(tmp_path, "test", num_points=50)
-    assert (train.counts.tolist(), test.counts.tolist()) == ([200, 20] * 2, [50, 20] * 2)
-    assert train[0].pos.equal(CloudFolder(tmp_path, num_points=50)[0].pos)
-    assert test[0].pos.equal(read_cloud(test.source(0), num_points=50).pos)  # as a command reads one file
+    train, test = CloudFolder(tmp_path, num_points=600), CloudFolder(tmp_path, "test", num_points=600)
+    assert (train.counts.tolist(), test.counts.tolist()) == ([2400, 20] * 2, [2048, 20] * 2)
+    assert CloudFolder(tmp_path, "test", num_points=3000).counts.tolist() == [3000, 20] * 2
+    assert train[0].pos.equal(CloudFolder(tmp_path, num_points=600)[0].pos)
+    assert test[0].pos.equal(read_cloud(test.source(0)).pos)  # as a command reads one file
     inside = (train[0].pos.numpy() - OFFSET) / [1, 2, 3]
     assert inside.min() > -1e-6 and inside.max() < 1 + 1e-6
     on_a_side = np.isclose(inside, 0, atol=1e-6) | np.isclose(inside, 1, atol=1e-6)
