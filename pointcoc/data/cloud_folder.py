@@ -13,14 +13,16 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_count, check_folder
 from pointcoc.data.cloud import STORED, Cloud
+from pointcoc.data.cloud_cache import SLOW, read_cached
 from pointcoc.data.cloud_columns import Reading
-from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.cloud_tree import CloudTree, find_clouds
 from pointcoc.data.hdf5 import stored_features
-from pointcoc.files import first_line
+from pointcoc.files import cache_folder, first_line
 
-IN_MEMORY = 4 * 2**30
+IN_MEMORY = 2 * 2**30
 """Bytes of clouds that are held in memory; of a larger set each cloud is read again when it is asked for."""
+CACHED = 32 * 2**20
+"""Bytes of text and meshes above which they are kept parsed in the cache folder of the package."""
 MESH_FACTOR = 4
 """Points sampled on a mesh that trains, over those of a cloud, so that each epoch can take others."""
 
@@ -33,7 +35,7 @@ class CloudFolder(Dataset):
     Then about a fifth of each class is taken to test on: the names of the files and `seed` decide, the same ones on
     every machine.
     Files may have different formats and numbers of points; `PrepareCloud` as transform makes them the input of a
-    network. All are read here, once, and held in memory up to `IN_MEMORY` bytes.
+    network. All are read here, once, and held in memory up to 2 GiB; of more, each is read again at every visit.
 
     Args:
         folder: the folder.
@@ -47,6 +49,8 @@ class CloudFolder(Dataset):
             positions are no matter. None takes those that all files hold.
         columns: names of the columns of text and arrays, see `read_cloud`.
         decimal: decimal mark of text.
+        cache: folder for parsed text and meshes; None takes the cache folder of the package, and only if the split has
+            more than 32 MiB of them.
         seed: of the split that is made, and of points sampled on meshes.
 
     Attributes:
@@ -77,6 +81,7 @@ class CloudFolder(Dataset):
         features: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         decimal: str = ".",
+        cache: str | Path | None = None,
         seed: int = 0,
     ) -> None:
         check_choice("split", split, ("train", "val", "test"))
@@ -93,6 +98,9 @@ class CloudFolder(Dataset):
         self.left_out: list[str] = []
         self.remarks = [*tree.remarks, *_unused_split(tree, split)]
         self.transform = transform
+        self._cache = _find_cache([self._root / name for name in tree.names(split)], cache)
+        if self._cache is not None:
+            self.remarks.append(f"parsed text and meshes are kept in {self._cache}")
         wanted = None if features is None else stored_features(features)
         self._read_all(tree.names(split), wanted, max_bad)
         kinds = {one.name: one.kind for one in tree.clouds if one.split == split}
@@ -140,8 +148,9 @@ class CloudFolder(Dataset):
 
     def _read(self, name: str) -> Cloud:
         """Read a file."""
-        return read_cloud(
+        return read_cached(
             self._root / name,
+            self._cache,
             columns=self._columns,
             decimal=self._decimal,
             num_points=self._mesh_points,
@@ -168,6 +177,14 @@ class CloudFolder(Dataset):
     def source(self, index: int) -> str:
         """Return the file that an item comes from."""
         return str(self._root / self._names[index])
+
+
+def _find_cache(files: Sequence[Path], cache: str | Path | None) -> Path | None:
+    """Return the folder for parsed files; None if it is not worth it."""
+    if cache is not None:
+        return Path(cache).expanduser()
+    size = sum(file.stat().st_size for file in files if file.suffix.lower() in SLOW)
+    return cache_folder("clouds") if size > CACHED else None
 
 
 def join_remarks(remarks: Sequence[tuple[str, str]]) -> list[str]:
