@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_count, check_folder
@@ -51,6 +52,7 @@ class CloudFolder(Dataset):
         decimal: decimal mark of text.
         cache: folder for parsed text and meshes; None takes the cache folder of the package, and only if the split has
             more than 32 MiB of them.
+        workers: processes that parse what is not in the cache yet; 0 parses in this process.
         seed: of the split that is made, and of points sampled on meshes.
 
     Attributes:
@@ -82,10 +84,12 @@ class CloudFolder(Dataset):
         columns: Sequence[str] | None = None,
         decimal: str = ".",
         cache: str | Path | None = None,
+        workers: int = 0,
         seed: int = 0,
     ) -> None:
         check_choice("split", split, ("train", "val", "test"))
         check_count("max_bad", max_bad, minimum=0)
+        check_count("workers", workers, minimum=0)
         if num_points is not None:
             check_count("num_points", num_points)
         self._root = check_folder("folder", folder)
@@ -101,6 +105,8 @@ class CloudFolder(Dataset):
         self._cache = _find_cache([self._root / name for name in tree.names(split)], cache)
         if self._cache is not None:
             self.remarks.append(f"parsed text and meshes are kept in {self._cache}")
+        if self._cache is not None and workers:
+            self._fill_cache(tree.names(split), workers)
         wanted = None if features is None else stored_features(features)
         self._read_all(tree.names(split), wanted, max_bad)
         kinds = {one.name: one.kind for one in tree.clouds if one.split == split}
@@ -145,6 +151,19 @@ class CloudFolder(Dataset):
         ]
         self._ends = self.counts.cumsum(0)
         self._tables = _join(clouds, self.features) if clouds else None
+
+    def _fill_cache(self, names: Sequence[str], workers: int) -> None:
+        """Parse all files in several processes; nothing is returned, so that errors have their turn in `_read_all`."""
+        order = [name for name in names if Path(name).suffix.lower() in SLOW]
+        for _ in DataLoader(order, batch_size=None, num_workers=workers, collate_fn=self._parse):  # type: ignore[arg-type]
+            pass
+
+    def _parse(self, name: str) -> bool:
+        """Read a file into the cache, and say whether it can be read."""
+        with suppress(ValueError, OSError):
+            self._read(name)
+            return True
+        return False
 
     def _read(self, name: str) -> Cloud:
         """Read a file."""

@@ -70,7 +70,7 @@ CLOUD_FORMATS = {
         looks=is_cloud_folder,
         splits=("train", "test"),
         needs=f"a folder per class with clouds (train/CLASS/FILE or CLASS/FILE, ending with {', '.join(ENDINGS)})",
-        options=("decimal", "cache"),
+        options=("decimal", "cache", "workers"),
     ),
 }
 # Clouds with a part for each point: `categories`, `parts` and `num_classes`. They also take `num_points`.

@@ -91,3 +91,17 @@ def test_a_folder_with_much_to_parse_keeps_it(
     assert len(reads) == 8
     CloudFolder(tmp_path / "set", cache=tmp_path / "mine")
     assert len(list((tmp_path / "mine").iterdir())) == 4
+
+
+def test_workers_parse_and_leave_errors_to_the_data_set(tmp_path: Path, reads: list[Path]) -> None:
+    for kind in ("cup", "pen"):
+        for split in ("train", "test"):
+            (tmp_path / "set" / split / kind).mkdir(parents=True)
+            (tmp_path / "set" / split / kind / "scan.xyz").write_text(TEXT)
+    bad = tmp_path / "set/train/cup/bad.xyz"
+    bad.write_text("1 2\n")
+    clouds = CloudFolder(tmp_path / "set", cache=tmp_path / "cache", workers=2, max_bad=1)
+    assert len(clouds) == 2
+    assert reads == [bad]  # the others were parsed elsewhere
+    with pytest.raises(ValueError, match=r"bad.xyz"):
+        CloudFolder(tmp_path / "set", cache=tmp_path / "cache", workers=2)
