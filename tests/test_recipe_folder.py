@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_a_folder_trains_and_new_files_are_named(folder: Path, tmp_path: Path, c
     said = capsys.readouterr().out
     assert "there is no split: " in said
     assert records(tmp_path / "run")[-1]["accuracy"] >= 0.9
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert len(split["train"]) + len(split["test"]) == 40
+    assert not set(split["train"]) & set(split["test"])
     new = [tmp_path / f"{kind}{ending}" for kind in SHAPES for ending in FORMATS]
     for number, file in enumerate(new):
         write(file, SHAPES[file.stem], 100 + number)
