@@ -1,5 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
+from pointcoc.data.cloud import Cloud
+from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
@@ -10,6 +12,7 @@ from pointcoc.data.mask_transforms import PlainMask, RandomMask
 from pointcoc.data.part_clouds import HDF5Parts, collate_parts, collate_points
 from pointcoc.data.part_shapes import part_shapes, write_part_shapes
 from pointcoc.data.part_text import convert_part_text
+from pointcoc.data.prepare import PrepareCloud
 from pointcoc.data.rand_augment import keep_posterize_bits
 from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.scenes import RandomScene, SceneFolder
@@ -19,6 +22,7 @@ from pointcoc.data.splits import split_validation
 
 __all__ = [
     "IGNORE",
+    "Cloud",
     "CocoImages",
     "DigitImages",
     "DigitInk",
@@ -28,6 +32,7 @@ __all__ = [
     "MaskFolder",
     "MirrorObjects",
     "PlainMask",
+    "PrepareCloud",
     "RandomMask",
     "RandomScene",
     "ScanObjectNN",
@@ -42,6 +47,7 @@ __all__ = [
     "ink_points",
     "keep_posterize_bits",
     "part_shapes",
+    "read_cloud",
     "shapes",
     "split_validation",
     "write_part_shapes",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pointcoc.checks import check_file
 from pointcoc.data.class_colors import class_colors
+from pointcoc.data.cloud import Cloud
 from pointcoc.files import first_line
 
 NPZ_NAMES = ("pos", "points", "data")
@@ -62,6 +64,23 @@ def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as a cloud: {first_line(error)}") from error
     return _checked(table, path, colors)
+
+
+def read_cloud(path: str | Path, *, columns: Sequence[str] | None = None, decimal: str = ".") -> Cloud:
+    """Read a cloud file.
+
+    Args:
+        path: the file.
+        columns: names of the columns of text and arrays.
+        decimal: decimal mark of text.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read; the message names file and row.
+    """
+    table = torch.from_numpy(read_points(path))
+    features = {"color": (table[:, 3:6] / 255).float()} if table.shape[1] >= 6 else {}
+    return Cloud(pos=table[:, :3].clone(), features=features, path=Path(path))
 
 
 def _checked(table: np.ndarray, path: Path, colors: bool) -> np.ndarray:

@@ -10,11 +10,12 @@ from pointcoc.models.pointmlp_coc import PointMLPCoC
 from pointcoc.models.pointmlp_config import PointMLPConfig
 from pointcoc.models.presets import PRESETS, preset
 from pointcoc.models.transfer import Transfer, copy_stages, open_network, with_stages_of
-from pointcoc.models.weights import ImageTransform, WeightsInfo, load, save_model
+from pointcoc.models.weights import CloudTransform, ImageTransform, WeightsInfo, load, save_model
 
 __all__ = [
     "PRESETS",
     "Centers",
+    "CloudTransform",
     "ContextClusterNet",
     "FoldedNet",
     "ImageTransform",

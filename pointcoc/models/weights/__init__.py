@@ -16,7 +16,6 @@ from pointcoc.models.weights.hub import HubMixin
 from pointcoc.models.weights.info import (
     OFFICIAL_PRESETS,
     OFFICIAL_WEIGHTS,
-    ImageTransform,
     WeightsInfo,
     changed,
     find_transform,
@@ -43,17 +42,20 @@ from pointcoc.models.weights.official_weights import (
     rename_official,
 )
 from pointcoc.models.weights.pointmlp_weights import num_classes_of, read_pointmlp
+from pointcoc.models.weights.transforms import FEATURES, CloudTransform, ImageTransform
 
 __all__ = [
     "BEST",
     "CARD",
     "CONFIG",
     "DOWNLOADS",
+    "FEATURES",
     "OFFICIAL_PRESETS",
     "OFFICIAL_WEIGHTS",
     "OLD_BEST",
     "SHIPPED",
     "WEIGHTS",
+    "CloudTransform",
     "HubMixin",
     "ImageTransform",
     "Kind",

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pointcoc.models.config import NetworkConfig
-from pointcoc.models.weights.info import ImageTransform, WeightsInfo, find_transform, preset_name
+from pointcoc.models.weights.info import WeightsInfo, find_transform, preset_name
 from pointcoc.version import __version__
 
 PAPER = "https://arxiv.org/abs/2303.01494"
@@ -58,7 +58,7 @@ def _facts(config: Any, info: WeightsInfo, num_parameters: int) -> dict[str, str
         "kind": config.kind,
         **(_network_facts(config) if isinstance(config, NetworkConfig) else _numbers(config)),
         "parameters": f"{num_parameters:,}",
-        "transform": _describe(find_transform(config, info)),
+        "transform": str(info.transform or find_transform(config, info) or "not stated"),
         "license": info.license or "not stated",
         "source": info.source or "not stated",
         "written by": f"pointcoc {__version__}",
@@ -80,13 +80,3 @@ def _numbers(config: Any) -> dict[str, str]:
     return {
         name.replace("_", " "): str(value) for name, value in asdict(config).items() if isinstance(value, (str, int))
     }
-
-
-def _describe(transform: ImageTransform | None) -> str:
-    if transform is None:
-        return "not stated"
-    height, width = transform.input_size
-    return (
-        f"resize ({transform.interpolation}), center crop {height} x {width} of {transform.crop_pct:g} of the side, "
-        f"mean {list(transform.mean)}, deviation {list(transform.std)}"
-    )

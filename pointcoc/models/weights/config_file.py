@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from pointcoc.models.weights.info import ImageTransform, WeightsInfo, find_transform, preset_name
+from pointcoc.models.weights.info import WeightsInfo, find_transform, preset_name
 from pointcoc.models.weights.kinds import find_kind
 from pointcoc.models.weights.policy import read_settings
+from pointcoc.models.weights.transforms import transform_from_json
 from pointcoc.version import __version__
 
 
@@ -17,7 +18,7 @@ def config_to_json(config: Any, info: WeightsInfo) -> dict[str, Any]:
         config: settings of the model, a dataclass; None for a model without, whose weights no function can open.
         info: about the weights.
     """
-    transform = find_transform(config, info)
+    transform = info.transform or find_transform(config, info)
     return {
         "library_name": "pointcoc",
         "pointcoc_version": __version__,
@@ -89,9 +90,7 @@ def info_from_json(content: Mapping[str, Any]) -> WeightsInfo:
     """Read the fields of a `WeightsInfo` after a way through JSON."""
     stated = {name: content[name] for name in WeightsInfo.__dataclass_fields__ if content.get(name) is not None}
     if "transform" in stated:
-        values: Mapping[str, Any] = stated["transform"]
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        stated["transform"] = ImageTransform(**{**values, **lists})
+        stated["transform"] = transform_from_json(stated["transform"])
     return WeightsInfo(**stated)
 
 

@@ -8,6 +8,7 @@ from pointcoc.models.config import NetworkConfig
 from pointcoc.models.presets import PRESETS
 from pointcoc.models.weights.official_weights import DOWNLOADS
 from pointcoc.models.weights.policy import fields_changing
+from pointcoc.models.weights.transforms import CloudTransform, ImageTransform
 
 OFFICIAL_PRESETS = (
     "coc_tiny", "coc_tiny2", "coc_tiny_plain", "coc_small", "coc_medium", "coc_base_dim64", "coc_base_dim96",
@@ -17,33 +18,14 @@ VARIABLE = (*fields_changing("head", "input", "training", "start", "nothing"), "
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTransform:
-    """How images become the input of a network; the defaults are those of the official networks.
-
-    Args:
-        mean: mean of each channel, subtracted from values in [0, 1].
-        std: deviation of each channel, divided by.
-        interpolation: of the resize before the crop.
-        crop_pct: side of the center crop over that of the resized image.
-        input_size: height and width of the crop.
-    """
-
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.9
-    input_size: tuple[int, int] = (224, 224)
-
-
-@dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
     """What nothing in the weights tells; None where it is not stated.
 
     Args:
         license: under which the weights are given, as an SPDX name or that of the hub, such as "apache-2.0".
         source: where the weights come from, in words.
-        transform: how images became the input in training; None stands for the ImageNet transform where the network
-            is an official preset for images of three channels, and for not stated elsewhere.
+        transform: how images or clouds became the input in training; None stands for the ImageNet transform where the
+            network is an official preset for images of three channels, and for not stated elsewhere.
         class_names: name of each class by its number; a sequence counts from 0.
         notes: whatever else belongs to the weights and JSON holds, such as epoch and scores of the training, or
             categories and parts of objects.
@@ -51,7 +33,7 @@ class WeightsInfo:
 
     license: str | None = None
     source: str | None = None
-    transform: ImageTransform | None = None
+    transform: ImageTransform | CloudTransform | None = None
     class_names: Mapping[int, str] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,7 +67,8 @@ def preset_name(config: Any) -> str | None:
 
 
 def find_transform(config: Any, info: WeightsInfo) -> ImageTransform | None:
-    """Return the transform that is stated, or that of the official presets, None if neither is."""
-    if info.transform is not None or preset_name(config) not in OFFICIAL_PRESETS or config.in_channels != 3:
+    """Return the transform of images that is stated, or that of the official presets, None if neither is."""
+    if isinstance(info.transform, ImageTransform):
         return info.transform
-    return ImageTransform()
+    is_official = preset_name(config) in OFFICIAL_PRESETS and config.in_channels == 3
+    return ImageTransform() if is_official else None

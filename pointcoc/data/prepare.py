@@ -1,0 +1,152 @@
+"""From a cloud as its file has it to the input of a network: the one function that applies a `CloudTransform`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from pointcoc.data.cloud import Cloud
+from pointcoc.data.unit_ball import to_unit_ball
+from pointcoc.models.weights import FEATURES, CloudTransform
+
+COLOR_CENTER = 0.5
+
+
+class PrepareCloud:
+    """Choose points of a cloud, center and scale it, and stack the features that a network reads.
+
+    Everything that meets a network goes through it: training, validation, test, `pointcoc.predict`, `explore`,
+    `visualize` and `robustness`. Of more points than `transform.num_points`, so many are drawn at random: the same ones
+    each time for a cloud of this size, others each time with `resample`.
+
+    Args:
+        transform: what to do.
+        resample: draw other points at every call, from torch's generator.
+        drop_points: augmentation: a random share of the points, up to this, is left out after they are chosen.
+        augment: maps the centered and scaled cloud to another one, before its features are stacked.
+    """
+
+    def __init__(
+        self,
+        transform: CloudTransform,
+        *,
+        resample: bool = False,
+        drop_points: float = 0.0,
+        augment: Callable[[Data], Data] | None = None,
+    ) -> None:
+        self.transform = transform
+        self.resample = resample
+        self.drop_points = drop_points
+        self.augment = augment
+
+    def __call__(self, cloud: Data | Cloud) -> Data:
+        """Prepare a cloud.
+
+        Args:
+            cloud: `pos` (N, 3) as stored; each feature of the transform that is not computed from positions, under its
+                name (see `Cloud`).
+
+        Returns:
+            The chosen points: `pos` (P, 3) float32 and, unless the positions are the only features, `x` (P, C) float32;
+            other attributes with a row a point keep the rows of the chosen points, all others stay.
+
+        Raises:
+            ValueError: if the cloud lacks a feature.
+        """
+        data = cloud.to_data() if isinstance(cloud, Cloud) else cloud
+        check_features(data, self.transform.features)
+        rows = self.choose(len(data.pos))
+        data = data if rows is None else take_rows(data, rows)
+        data = replace_pos(data, place(data.pos, self.transform))
+        if self.augment is not None:
+            data = self.augment(data)
+        return stack_features(data, self.transform.features)
+
+    def choose(self, count: int) -> Tensor | None:
+        """Return the rows to take of a cloud of `count` points, int64; None for all of them."""
+        num, rows = self.transform.num_points, None
+        if num is not None and count > num:
+            rows = torch.randperm(count)[:num] if self.resample else fixed_choice(count, num)
+        if self.drop_points:
+            rest = count if rows is None else len(rows)
+            kept = torch.randperm(rest)[: max(1, round(rest * (1 - self.drop_points * torch.rand(()).item())))]
+            rows = kept if rows is None else rows[kept]
+        return rows
+
+
+def fixed_choice(count: int, num: int) -> Tensor:
+    """Draw `num` of `count` rows at random, the same ones each time, rising, int64."""
+    return torch.from_numpy(np.sort(np.random.default_rng(0).choice(count, num, replace=False)))
+
+
+def place(pos: Tensor, transform: CloudTransform) -> Tensor:
+    """Center and scale a cloud as a transform says.
+
+    Args:
+        pos: coordinates, shape (N, D), float64 or float32.
+        transform: `center` and `scale` are read.
+
+    Returns:
+        Shape (N, D), float32; computed in float64, so that an offset of millions of units costs no digits.
+    """
+    exact = pos.double()
+    if transform.scale == "unit_ball":
+        return to_unit_ball(exact, transform.center).float()
+    if transform.center == "mean":
+        exact = exact - exact.mean(0)
+    elif transform.center == "box":
+        exact = exact - (exact.amin(0) + exact.amax(0)) / 2
+    return exact.float()
+
+
+def check_features(data: Data, names: Sequence[str], where: str = "the cloud") -> None:
+    """Raise ValueError unless a cloud holds each feature that is not its position."""
+    for name in names:
+        values = data.pos if name == "position" else getattr(data, name, None)
+        if values is None:
+            held = [one for one in FEATURES if one != "position" and getattr(data, one, None) is not None]
+            raise ValueError(
+                f"{where} has no {name.replace('_', ' ')}, which the network reads (features: {', '.join(names)}); "
+                f"it has {', '.join(['positions', *held])}"
+            )
+        if values.shape != (len(data.pos), FEATURES[name]):
+            raise ValueError(
+                f"{name} must have shape ({len(data.pos)}, {FEATURES[name]}), one row a point, got "
+                f"{tuple(values.shape)}"
+            )
+
+
+def stack_features(data: Data, names: Sequence[str]) -> Data:
+    """Put the features that a network reads side by side as `x`, float32; positions alone need no `x`.
+
+    Args:
+        data: a centered and scaled cloud.
+        names: keys of `FEATURES`; colors in [0, 1] come out in [-0.5, 0.5].
+    """
+    others = {name: value for name, value in data.to_dict().items() if name not in FEATURES and name != "x"}
+    if tuple(names) == ("position",):
+        return Data(**others)
+    columns = [data.pos if name == "position" else getattr(data, name) for name in names]
+    shifted = [one - COLOR_CENTER if name == "color" else one for name, one in zip(names, columns, strict=True)]
+    return Data(x=torch.cat([one.float() for one in shifted], dim=1), **others)
+
+
+def take_rows(data: Data, rows: Tensor) -> Data:
+    """Keep rows of what belongs to points: positions, features, and `y` where it has a class for each."""
+    of_points = {*FEATURES, "pos", "x", "y"}
+    count = len(data.pos)
+    return Data(
+        **{
+            name: value[rows] if name in of_points and len(value) == count else value
+            for name, value in data.to_dict().items()
+        }
+    )
+
+
+def replace_pos(data: Data, pos: Tensor) -> Data:
+    """Return the cloud with other positions."""
+    return Data(**{**data.to_dict(), "pos": pos})
