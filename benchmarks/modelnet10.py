@@ -45,8 +45,8 @@ class TimedSettings(CloudSettings):
 def main(settings: TimedSettings) -> None:
     """Measure the rate, choose the epochs, train, test."""
     torch.manual_seed(settings.seed)
-    loaders, num_classes = cloud_loaders(settings)
-    net = build(settings, num_classes)
+    loaders, info = cloud_loaders(settings)
+    net = build(settings, len(info.class_names or ()))
     rate = clouds_per_second(net, loaders.train)
     epochs = max(1, round(settings.minutes * 60 * rate / len(loaders.train.dataset)))
     print(f"{settings.model}: {rate:.1f} clouds/s in training, {epochs} epochs in {settings.minutes:g} minutes")

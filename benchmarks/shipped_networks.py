@@ -45,22 +45,24 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         runs = Path(folder)
         solids = replace(modelnet40.SHAPES, val_fraction=0.0, out=runs / "cloud")
-        loaders, num_classes = modelnet40.cloud_loaders(solids)
-        learn("cloud", CLOUD_CONFIG.replace(num_classes=num_classes), loaders, solids, options.out / "cloud")
+        loaders, info = modelnet40.cloud_loaders(solids)
+        learn("cloud", CLOUD_CONFIG, info, loaders, solids, options.out / "cloud")
         if options.data is None:
             return
         settings = replace(
             imagenet.SMALL, data=options.data, epochs=options.epochs, val_fraction=0.0, out=runs / "image"
         )
         loaders, num_classes, _ = imagenet.folder_loaders(settings)
-        learn("image", IMAGE_CONFIG.replace(num_classes=num_classes), loaders, settings, options.out / "image")
+        info = WeightsInfo(class_names=range(num_classes), transform=ImageTransform(crop_pct=1.0, input_size=(32, 32)))
+        learn("image", IMAGE_CONFIG, info, loaders, settings, options.out / "image")
 
 
-def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: AnySettings, out: Path) -> None:
+def learn(
+    name: str, config: NetworkConfig, info: WeightsInfo, loaders: Loaders, settings: AnySettings, out: Path
+) -> None:
     """Train a network, print its test accuracy in float16's rounding, and save it."""
-    transform = ImageTransform(crop_pct=1.0, input_size=(32, 32)) if config.reads_images else None
     torch.manual_seed(settings.seed)
-    net, start = ContextClusterNet(config), time.perf_counter()
+    net, start = ContextClusterNet(config.replace(num_classes=len(info.class_names or ()))), time.perf_counter()
     fit(net, loaders.train, None, settings)
     seconds = time.perf_counter() - start
     net.half().float().eval()
@@ -68,7 +70,7 @@ def learn(name: str, config: NetworkConfig, loaders: Loaders, settings: AnySetti
     source = (
         f"It learned {settings.data or f'{SOLIDS}, {settings.num_points:,} points each,'} in {settings.epochs} epochs."
     )
-    net.weights_info = WeightsInfo(license="apache-2.0", source=source, transform=transform)
+    net.weights_info = WeightsInfo(license="apache-2.0", source=source, transform=info.transform)
     net.half().save_pretrained(out)
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
     print(f"{name}: {num_parameters:,} parameters, test accuracy {accuracy:.1%}, {seconds:.0f} s", flush=True)

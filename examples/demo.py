@@ -59,7 +59,9 @@ def learn(name: str, settings: ImageSettings | CloudSettings) -> Learned:
     if isinstance(settings, ImageSettings):
         loaders, num_classes, in_channels = digit_loaders(settings)
     else:
-        (loaders, num_classes), in_channels = cloud_loaders(settings), 3
+        loaders, info = cloud_loaders(settings)
+        assert info.class_names is not None
+        num_classes, in_channels = len(info.class_names), 3
     net = make_network(settings, num_classes, in_channels=in_channels)
     start = time.perf_counter()
     fit(net, loaders.train, None, settings)

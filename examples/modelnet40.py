@@ -1,10 +1,15 @@
 """Train a context cluster network on point clouds, and measure it on clouds it has not seen.
 
     python examples/modelnet40.py                # ten classes of sampled solids, made on first use
-    python examples/modelnet40.py --data PATH    # HDF5 files: ply_data_train*.h5, ply_data_test*.h5, shape_names.txt
+    python examples/modelnet40.py --data PATH    # your own clouds, or HDF5 files in the layout of ModelNet40
     python examples/modelnet40.py --data h5_files --variant PB_T50_RS    # ScanObjectNN; also OBJ_ONLY, OBJ_BG
     python examples/modelnet40.py --data PATH --seeds 3                  # mean and standard deviation of three runs
     python examples/modelnet40.py --data PATH --weights runs/modelnet40 --eval-only --votes 10
+
+`--data` is a folder with one folder of files per class, `train/CLASS/*` and `test/CLASS/*`, or `CLASS/*` alone, in any
+format of docs/clouds.md, or holds ply_data_train*.h5, ply_data_test*.h5 and shape_names.txt. Each cloud is centered and
+scaled to the unit ball; `--center none --scale-to none` keeps it as stored. What is done to clouds is noted with the
+weights, and `pointcoc predict --weights runs/modelnet40 FILE` does the same to new files.
 
 The validation part, a tenth of the training set, chooses the epoch; the test set is read once, at the end: overall
 accuracy and mean class accuracy. No voting in that line: `--votes` adds another one.
@@ -13,6 +18,7 @@ accuracy and mean class accuracy. No voting in that line: `--votes` adds another
 data                    hardware and time                               test accuracy (mean over classes)
 ModelNet10 from voxels  one thread of a shared CPU, 11.3 minutes        measured: 90.4 % with --epochs 6
                                                                         --batch-size 16 --warmup-epochs 0.5
+                                                                        --center none --scale-to none
 ModelNet40              one CPU core, about 11 hours at the rate that   not measured yet
                         was measured on ModelNet10 (44 clouds/s)
 PB_T50_RS               one CPU core, about 16 hours at the same rate   not measured yet; the authors report 86.2 %
@@ -28,7 +34,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +43,10 @@ from torch_geometric.data import Data
 
 from pointcoc import ContextClusterNet, PointSet
 from pointcoc.checks import check_choice
-from pointcoc.data import HDF5Clouds, collate_sets, shapes
+from pointcoc.data import PrepareCloud, collate_sets, shapes
 from pointcoc.data.formats import CLOUD_FORMATS, open_split, variants_of
-from pointcoc.data.unit_ball import to_unit_ball
+from pointcoc.models import CloudTransform, WeightsInfo
+from pointcoc.models.weights import FEATURES
 from pointcoc.train import (
     Loaders,
     RecipeSettings,
@@ -54,24 +61,23 @@ from pointcoc.train import (
     report_test,
     run_command,
 )
+from pointcoc.train.preparation import PreparationSettings, noted_preparation
 from pointcoc.train.processes import say
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudSettings(RecipeSettings):
+class CloudSettings(PreparationSettings, RecipeSettings):
     """Settings of a run on point clouds."""
 
     data: Path | None = None
-    """Folder with HDF5 files in the layout of ModelNet40, or of ScanObjectNN for --variant; without it solids are
-    sampled."""
+    """Folder with a folder of files per class, or with HDF5 files in the layout of ModelNet40, or of ScanObjectNN for
+    --variant; without it solids are sampled."""
     variant: str | None = None
     """Variant of ScanObjectNN, OBJ_ONLY, OBJ_BG or PB_T50_RS; --data is then its folder h5_files."""
-    num_points: int = 1024
-    """Points of a cloud."""
     resample: bool = False
-    """Augmentation: each epoch takes others of the stored points, at random; without it, and to measure, the first."""
+    """Augmentation: each epoch takes other points of each cloud, at random; measuring takes the same ones each time."""
     normalize: bool = False
-    """Move each cloud to its mean and scale it to the unit ball; ModelNet40 was stored so."""
+    """Short for --center mean --scale-to unit_ball."""
     scale: float = 1.5
     """Augmentation: each axis is stretched by a factor from 1 / scale to scale."""
     same_scale: bool = False
@@ -85,8 +91,8 @@ class CloudSettings(RecipeSettings):
     numbers of points than it has learned from."""
     rotate: float = 0.0
     """Augmentation: the cloud turns about the up axis by up to this, in degrees; 180 for any angle."""
-    up: Literal["x", "y", "z"] = "y"
-    """The up axis; y in ModelNet40 and ScanObjectNN."""
+    drop_color: float = 0.0
+    """Augmentation: probability to set all colors of a cloud to gray."""
     votes: int = 0
     """Views of each test cloud, turned and stretched as in training and the same in every run, whose mean answer is
     reported besides; 0 for none."""
@@ -97,11 +103,18 @@ class CloudSettings(RecipeSettings):
             raise ValueError("variant and resample have no effect on sampled solids: leave them out, or give --data")
         if self.variant is not None:
             check_choice("variant", self.variant, variants_of(CLOUD_FORMATS))
-        for name, low in {"num_points": 1, "scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
+        for name, low in {"scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 <= self.drop_points < 1:
             raise ValueError(f"drop_points is a share and must be in [0, 1), got {self.drop_points}")
+        if not 0 <= self.drop_color <= 1:
+            raise ValueError(f"drop_color is a probability and must be in [0, 1], got {self.drop_color}")
+        if self.drop_color and "color" not in self.features:
+            raise ValueError("drop_color has no effect without colors: leave it out, or add --features color")
+        if self.normalize:
+            object.__setattr__(self, "center", "mean")
+            object.__setattr__(self, "scale_to", "unit_ball")
 
 
 SHAPES = CloudSettings(
@@ -111,6 +124,7 @@ SHAPES = CloudSettings(
     warmup_epochs=0.5,
     batch_size=32,
     clip_grad=1.0,
+    center="box",
     scale=1.0,
     shift=0.0,
     out=Path("runs/modelnet40-shapes"),
@@ -126,6 +140,7 @@ CLOUDS = replace(
     lr=2e-3,
     label_smoothing=0.1,
     resample=True,
+    center="mean",
     scale=1.5,
     shift=0.2,
     out=Path("runs/modelnet40"),
@@ -137,7 +152,6 @@ SCANS = replace(
     epochs=250,
     min_lr=1e-4,
     label_smoothing=0.3,
-    normalize=True,
     scale=1.1,
     shift=0.0,
     rotate=180.0,
@@ -153,8 +167,8 @@ def main(settings: CloudSettings) -> None:
 def train(settings: CloudSettings) -> dict[str, float]:
     """Train on clouds, choose the epoch on the validation part, read the test set once."""
     torch.manual_seed(settings.seed)
-    loaders, num_classes = cloud_loaders(settings)
-    net = make_network(settings, num_classes, in_channels=3, pos_dim=3)
+    loaders, info = cloud_loaders(settings)
+    net = make_cloud_network(settings, info)
     result = fit(net, loaders.train, loaders.val, settings)
     scores = finish(net, loaders.test, result, settings)
     if settings.votes:
@@ -166,63 +180,79 @@ def train(settings: CloudSettings) -> dict[str, float]:
 def measure_alone(settings: CloudSettings) -> dict[str, float]:
     """Measure weights on the test set."""
     test = open_clouds(settings, "test")
-    test.transform = Prepare(settings)
+    test.transform = PrepareCloud(settings.transform())
     loader = make_test_loader(test, settings, collate_fn=collate_sets)
-    net = make_network(settings, len(test.classes), in_channels=3, pos_dim=3)
+    net = make_cloud_network(settings, WeightsInfo(class_names=test.classes, transform=settings.transform()))
     scores = measure(net, loader, settings)
     if settings.votes:
         report_votes(net, loader, settings)
     return scores
 
 
-def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, int]:
-    """Return the loaders of the clouds and the number of their classes."""
+def make_cloud_network(settings: CloudSettings, info: WeightsInfo) -> ContextClusterNet:
+    """Make the network of a run, and note with it the classes and what is done to clouds.
+
+    Args:
+        settings: those of the run.
+        info: of the data, with `class_names` and `transform`.
+    """
+    assert isinstance(info.transform, CloudTransform) and info.class_names is not None
+    net = make_network(settings, len(info.class_names), in_channels=info.transform.num_features, pos_dim=3)
+    if settings.eval_only:
+        net.weights_info.check_classes(info.class_names, str(settings.data or "the sampled solids"))
+    net.weights_info = replace(net.weights_info, class_names=info.class_names, transform=info.transform)
+    return net
+
+
+def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
+    """Return the loaders of the clouds, and what is to be noted with weights: classes, and what is done to clouds."""
     if settings.data is None:
         say(f"no --data given: training on sampled solids of {settings.num_points} points")
     train, test = (open_clouds(settings, split) for split in ("train", "test"))
-    for sentence in train.left_out:
-        say(f"left out: {sentence}")
+    for sentence in (*getattr(train, "remarks", ()), *(f"left out: {one}" for one in train.left_out)):
+        say(sentence)
+    is_ragged = not hasattr(train, "points")
+    transform = settings.transform(any_num_points=is_ragged or settings.drop_points > 0)
     val = copy.copy(train)
-    val.transform = test.transform = Prepare(settings)
-    train.transform = Augment(settings)
-    return make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets), len(train.classes)
+    if not is_ragged:
+        val.points = train.points[:, : settings.num_points]  # what the test set has
+    val.transform = test.transform = PrepareCloud(transform)
+    train.transform = augmented(settings, transform)
+    loaders = make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets)
+    return loaders, WeightsInfo(class_names=train.classes, transform=transform)
 
 
-def open_clouds(settings: CloudSettings, split: str) -> HDF5Clouds:
+def open_clouds(settings: CloudSettings, split: str) -> Any:
     """Return a split; of the training split all stored points where each epoch takes others."""
     if settings.data is None:
         return shapes(split, num_points=settings.num_points)
-    num_points = None if split == "train" and settings.resample else settings.num_points
-    max_bad = settings.max_bad if split == "train" else 0
-    clouds = open_split(settings.data, split, CLOUD_FORMATS, settings.variant, num_points=num_points, max_bad=max_bad)
-    stored = clouds.points.shape[1]
+    clouds = open_split(
+        settings.data,
+        split,
+        CLOUD_FORMATS,
+        settings.variant,
+        num_points=None if split == "train" and settings.resample else settings.num_points,
+        max_bad=settings.max_bad if split == "train" else 0,
+        **settings.stored_features(),
+    )
+    stored = clouds.points.shape[1] if hasattr(clouds, "points") else settings.num_points
     if stored < settings.num_points:
         raise ValueError(f"num_points must be in [1, {stored}], the points stored per cloud, got {settings.num_points}")
     return clouds
 
 
-class Prepare:
-    """Take the first points of a cloud and, if asked for, center and scale it: what is measured.
-
-    Args:
-        settings: `num_points` and `normalize` are read.
-    """
-
-    def __init__(self, settings: CloudSettings) -> None:
-        self.settings = settings
-
-    def __call__(self, data: Data) -> Data:
-        """Return the cloud with other coordinates."""
-        pos = data.pos[: self.settings.num_points]
-        return Data(pos=to_unit_ball(pos, "mean") if self.settings.normalize else pos, y=data.y)
+def augmented(settings: CloudSettings, transform: CloudTransform) -> PrepareCloud:
+    """Return what makes clouds the input of the network in training."""
+    return PrepareCloud(
+        transform, resample=settings.resample, drop_points=settings.drop_points, augment=Augment(settings)
+    )
 
 
 class Augment:
-    """Choose points of a cloud, center and scale it if asked for, then turn, stretch, move and jitter it at random.
+    """Turn, stretch, move and jitter a centered and scaled cloud at random; normals turn along.
 
     Args:
-        settings: `num_points`, `resample`, `drop_points`, `normalize`, `scale`, `same_scale`, `shift`, `jitter`,
-            `rotate` and `up` are read.
+        settings: `scale`, `same_scale`, `shift`, `jitter`, `rotate`, `up` and `drop_color` are read.
     """
 
     def __init__(self, settings: CloudSettings) -> None:
@@ -230,22 +260,19 @@ class Augment:
 
     def __call__(self, data: Data) -> Data:
         """Return the cloud with other coordinates."""
-        settings = self.settings
-        pos = data.pos
-        if settings.resample and len(pos) > settings.num_points:
-            pos = pos[torch.randperm(len(pos))]
-        pos = without_some(pos[: settings.num_points], settings.drop_points)
-        pos = to_unit_ball(pos, "mean") if settings.normalize else pos
-        pos = pos @ random_stretch(settings) + torch.empty(3).uniform_(-1, 1) * settings.shift
-        return Data(pos=pos + settings.jitter * torch.randn_like(pos), y=data.y)
+        settings, matrix = self.settings, random_stretch(self.settings)
+        pos = data.pos @ matrix + torch.empty(3).uniform_(-1, 1) * settings.shift
+        changed: dict[str, Tensor] = {"pos": pos + settings.jitter * torch.randn_like(pos)}
+        if "normal" in data:
+            changed["normal"] = turned_normals(data.normal, matrix)
+        if settings.drop_color and torch.rand(()) < settings.drop_color:
+            changed["color"] = torch.full_like(data.color, 0.5)
+        return Data(**{**data.to_dict(), **changed})
 
 
-def without_some(pos: Tensor, share: float) -> Tensor:
-    """Return a cloud (P, 3) without a random share of its points, up to `share`; one point stays (PointNet++, 3.3)."""
-    if share == 0:
-        return pos
-    num_kept = max(1, round(len(pos) * (1 - share * torch.rand(()).item())))
-    return pos[torch.randperm(len(pos))[:num_kept]]
+def turned_normals(normal: Tensor, matrix: Tensor) -> Tensor:
+    """Return the normals (N, 3) of a surface whose points, rows, were multiplied by a matrix (3, 3)."""
+    return torch.nn.functional.normalize(normal @ torch.linalg.inv(matrix).T, dim=1)
 
 
 def random_stretch(settings: CloudSettings) -> Tensor:
@@ -276,6 +303,7 @@ class Voting(nn.Module):
     def __init__(self, net: ContextClusterNet, settings: CloudSettings) -> None:
         super().__init__()
         self.net, self.num_classes = net, net.config.num_classes
+        self.features = settings.transform().features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             more = [random_stretch(settings) for _ in range(settings.votes - 1)]
@@ -283,9 +311,25 @@ class Voting(nn.Module):
 
     def forward(self, clouds: PointSet) -> Tensor:
         """Return the logarithm of the mean probability of each class, (B, num_classes)."""
-        views = [clouds.pos @ view for view in self.get_buffer("views").to(clouds.pos)]
-        logits = [self.net(PointSet(pos, pos, clouds.ptr, size=clouds.size)) for pos in views]
+        logits = [self.net(self.turned(clouds, view)) for view in self.get_buffer("views").to(clouds.pos)]
         return torch.stack([one.softmax(1) for one in logits]).mean(0).log()
+
+    def turned(self, clouds: PointSet, view: Tensor) -> PointSet:
+        """Return the clouds turned and stretched: positions, the features that are positions, and normals."""
+        pos, columns, start = clouds.pos @ view, [], 0
+        for name in self.features:
+            stop = start + FEATURES[name]
+            normals = name == "normal"
+            columns.append(
+                pos
+                if name == "position"
+                else turned_normals(clouds.x[:, start:stop], view)
+                if normals
+                else clouds.x[:, start:stop]
+            )
+            start = stop
+        x = pos if self.features == ("position",) else torch.cat(columns, dim=1)
+        return PointSet(x, pos, clouds.ptr, size=clouds.size)
 
 
 def report_votes(net: ContextClusterNet, loader: DataLoader, settings: CloudSettings) -> dict[str, float]:
@@ -305,7 +349,9 @@ def default_settings(args: Sequence[str]) -> CloudSettings:
         parser.add_argument(option)
     known, _ = parser.parse_known_args(args)
     defaults = SHAPES if known.data is None else CLOUDS if known.variant is None else SCANS
-    return defaults if known.weights is None else replace(defaults, preset=None, weights=known.weights)
+    if known.weights is None:
+        return defaults
+    return replace(defaults, preset=None, weights=known.weights, **noted_preparation(known.weights))
 
 
 if __name__ == "__main__":

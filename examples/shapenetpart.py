@@ -20,23 +20,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch_geometric.data import Data
 
-from pointcoc.data import HDF5Parts, collate_parts, part_shapes
+from pointcoc.data import HDF5Parts, PrepareCloud, collate_parts, part_shapes
 from pointcoc.data.formats import PART_FORMATS
 from pointcoc.data.formats import open_split as open_parts
 from pointcoc.segmentation import point_segmentation
 from pointcoc.segmentation.tasks import PartTask
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
 from pointcoc.train.dense import DenseSettings, check_not_negative, check_positive, start_from
+from pointcoc.train.preparation import PreparationSettings, noted_preparation
 from pointcoc.train.processes import say
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartSettings(DenseSettings):
+class PartSettings(PreparationSettings, DenseSettings):
     """Settings of a run of part segmentation."""
 
     data: Path | None = None
@@ -45,6 +46,8 @@ class PartSettings(DenseSettings):
     """Preset of the backbone."""
     num_points: int = 512
     """Points of a cloud, the first of those stored; 2048 for ShapeNetPart."""
+    center: Literal["none", "box", "mean"] = "box"
+    """What moves to the origin: the middle of the bounding box, the mean of the points, or nothing."""
     dropout: float = 0.2
     """Probability to zero a channel before the classifier."""
     scale: float = 1.25
@@ -66,7 +69,7 @@ class PartSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "num_points", "scale")
+        check_positive(self, "scale")
         check_not_negative(self, "jitter")
 
     def shrink(self) -> Self:
@@ -78,29 +81,38 @@ class PartSettings(DenseSettings):
 def main(settings: PartSettings) -> dict[str, float]:
     """Train, then measure on the test part, or measure alone."""
     torch.manual_seed(settings.seed)
-    test = open_split(settings, "test")
+    transform = settings.transform()
+    test = open_split(settings, "test", PrepareCloud(transform))
     loader = make_test_loader(test, settings, collate_fn=collate_parts)
     model = point_segmentation(
         settings.preset,
         num_classes=test.num_classes,
         num_categories=len(test.categories),
+        in_channels=transform.num_features,
         dropout=settings.dropout,
     )
     start_from(model, settings)
-    # pointcoc predict reads the notes
+    model.weights_info = replace(model.weights_info, transform=transform)  # pointcoc predict reads it, and the notes
     task = PartTask(test.parts, notes={"categories": test.categories, "parts": test.parts})
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    train = open_split(settings, "trainval", Augment(settings))
+    train = open_split(settings, "trainval", PrepareCloud(transform, augment=Augment(settings)))
     say(f"{settings.preset}: {len(train)} training and {len(test)} test clouds")
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_parts), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 
 
-def open_split(settings: PartSettings, split: str, transform: "Augment | None" = None) -> HDF5Parts:
+def open_split(settings: PartSettings, split: str, transform: PrepareCloud) -> HDF5Parts:
     """Open a part of the data."""
     if settings.data is not None:
-        return open_parts(settings.data, split, PART_FORMATS, num_points=settings.num_points, transform=transform)
+        return open_parts(
+            settings.data,
+            split,
+            PART_FORMATS,
+            num_points=settings.num_points,
+            transform=transform,
+            **settings.stored_features(),
+        )
     sizes = (12, 6, 6) if settings.smoke else (960, 120, 240)
     return part_shapes(split, *sizes, num_points=settings.num_points, transform=transform)
 
@@ -114,7 +126,7 @@ class Augment:
     def __call__(self, cloud: Data) -> Data:
         """Return a changed copy."""
         pos = cloud.pos * torch.exp(self.stretch * (2 * torch.rand(3) - 1))
-        return Data(pos=pos + self.jitter * torch.randn_like(pos), y=cloud.y, category=cloud.category)
+        return Data(**{**cloud.to_dict(), "pos": pos + self.jitter * torch.randn_like(pos)})
 
 
 SHAPES = PartSettings()
@@ -135,8 +147,11 @@ PARTS = replace(
 def default_settings(args: Sequence[str]) -> PartSettings:
     """Return the defaults for the data that a command line names: clouds from files, or sampled objects."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data")
-    return SHAPES if parser.parse_known_args(args)[0].data is None else PARTS
+    for option in ("--data", "--weights"):
+        parser.add_argument(option)
+    known, _ = parser.parse_known_args(args)
+    defaults = SHAPES if known.data is None else PARTS
+    return defaults if known.weights is None else replace(defaults, **noted_preparation(known.weights))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 
+class InputWarning(UserWarning):
+    """What a user should know about an input that was read all the same: what was assumed, left out or repaired."""
+
+
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     """Raise unless `value` is one of `choices`.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
+from pointcoc.checks import InputWarning
 from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
 from pointcoc.version import __version__
 
@@ -34,12 +36,23 @@ def main(args: Sequence[str] | None = None) -> int:
         SystemExit: with code 0 after --help and --version, with code 2 for options that cannot be read.
     """
     options = _parser().parse_args(args)
-    try:
-        COMMANDS[options.command].run(options)
-    except USER_ERRORS as error:
-        print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
-        return 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        show_other = warnings.showwarning
+        warnings.showwarning = lambda message, *rest, **more: (
+            _print_note(message) if isinstance(message, InputWarning) else show_other(message, *rest, **more)
+        )
+        try:
+            COMMANDS[options.command].run(options)
+        except USER_ERRORS as error:
+            print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
+            return 2
     return 0
+
+
+def _print_note(message: InputWarning) -> None:
+    """Print a warning about an input as one sentence, without the line of code that gave it."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from recipes import example, records, run
 from torch_geometric.data import Data
 
 from pointcoc import ContextClusterNet, PointSet
-from pointcoc.data import collate_sets, write_shapes
+from pointcoc.data import PrepareCloud, collate_sets, write_shapes
 
 QUICK = ("--smoke", "--epochs", 1, "--num-points", 32, "--preset", "coc_points_small")
 
@@ -40,7 +40,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(**fields):
     module = example("modelnet40")
-    plain = {"data": Path("x"), "scale": 1.0, "shift": 0.0, "resample": False}
+    plain = {
+        "data": Path("x"), "scale": 1.0, "shift": 0.0, "resample": False, "center": "none", "scale_to": "none",
+    }  # fmt: skip
     return module, replace(module.CLOUDS, **{**plain, **fields})
 
 
@@ -78,35 +80,44 @@ def test_defaults_follow_variant_and_weights() -> None:
     assert (started.preset, started.weights, started.epochs) == (None, "y", 200)
 
 
-def test_each_epoch_takes_other_points_and_measuring_takes_the_first() -> None:
+def training(module, chosen):
+    """What a recipe does to a training cloud."""
+    return module.augmented(chosen, chosen.transform())
+
+
+def test_each_epoch_takes_other_points_and_measuring_the_same_ones() -> None:
     module, chosen = settings(num_points=4, resample=True)
     stored = Data(pos=torch.arange(30.0).view(10, 3), y=torch.tensor([1]))
     torch.manual_seed(0)
-    seen = [module.Augment(chosen)(stored).pos for _ in range(40)]
+    seen = [training(module, chosen)(stored).pos for _ in range(40)]
     rows = [frozenset((one[:, 0] / 3).round().int().tolist()) for one in seen]
     assert all(len(one) == 4 for one in rows)
     assert frozenset.union(*rows) == set(range(10))
     assert len(set(rows)) > 20
-    assert torch.equal(module.Prepare(chosen)(stored).pos, stored.pos[:4])
+    measured = [PrepareCloud(chosen.transform())(stored).pos for _ in range(3)]
+    assert len(measured[0]) == 4
+    assert all(torch.equal(one, measured[0]) for one in measured)
     whole = replace(chosen, num_points=10)
-    assert torch.equal(module.Augment(whole)(stored).pos, stored.pos)  # nothing to choose from: the order stays
-    assert torch.equal(module.Augment(replace(chosen, resample=False))(stored).pos, stored.pos[:4])
+    assert torch.equal(training(module, whole)(stored).pos, stored.pos)  # nothing to choose from: the order stays
+    assert torch.equal(training(module, replace(chosen, resample=False))(stored).pos, measured[0])
 
 
 def test_points_are_dropped_up_to_a_share_and_some_remain() -> None:
     module, chosen = settings(num_points=40, drop_points=0.75)
     stored = Data(pos=torch.arange(150.0).view(50, 3), y=torch.tensor([1]))
     torch.manual_seed(0)
-    seen = [module.Augment(chosen)(stored).pos for _ in range(300)]
+    seen = [training(module, chosen)(stored).pos for _ in range(300)]
     sizes = torch.tensor([len(one) for one in seen])
     assert (sizes.min(), sizes.max()) == (10, 40)
     assert (sizes - 25).abs().float().mean().item() == pytest.approx(7.5, abs=1)  # uniform over 10 to 40
+    measured = PrepareCloud(chosen.transform())(stored).pos
+    drawn = set((measured[:, 0] / 3).round().int().tolist())
     for one in seen:
         rows = (one[:, 0] / 3).round().int().tolist()
         assert len(set(rows)) == len(one)
-        assert set(rows) <= set(range(40))  # of the first num_points, as without dropping
-    assert len(module.without_some(stored.pos, 0.999)) >= 1
-    assert torch.equal(module.Prepare(chosen)(stored).pos, stored.pos[:40])
+        assert set(rows) <= drawn  # of those that are measured, as without dropping
+    assert len(training(module, replace(chosen, drop_points=0.999))(stored).pos) >= 1
+    assert len(measured) == 40
 
 
 def test_sets_of_other_sizes_train(clouds: Path, tmp_path: Path, capsys) -> None:
@@ -118,11 +129,11 @@ def test_axes_stretch_apart_or_together() -> None:
     module, apart = settings(scale=2.0, num_points=5)
     cloud = Data(pos=torch.ones(5, 3), y=torch.tensor([0]))
     torch.manual_seed(0)
-    each = torch.cat([module.Augment(apart)(cloud).pos[:1] for _ in range(200)])
+    each = torch.cat([training(module, apart)(cloud).pos[:1] for _ in range(200)])
     assert each.min() >= 0.5
     assert each.max() <= 2
     assert not torch.equal(each[:, 0], each[:, 1])
-    together = torch.cat([module.Augment(replace(apart, same_scale=True))(cloud).pos[:1] for _ in range(200)])
+    together = torch.cat([training(module, replace(apart, same_scale=True))(cloud).pos[:1] for _ in range(200)])
     assert torch.equal(together[:, 0], together[:, 1])
     assert together[:, 0].std() > 0.2
 

@@ -13,6 +13,9 @@ from pointcoc.checks import check_file, import_extra
 if TYPE_CHECKING:
     from pointcoc.viz.trace import Trace
 
+# Those of pointcoc.data.cloud_files, which imports more than a help page needs.
+CLOUD_ENDINGS = ".npy, .npz, .ply, .xyz, .txt, .pts, .h5, .hdf5"
+
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which inputs are read, by which network, and how large."""
@@ -20,7 +23,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="image (PNG, JPEG, ...) or cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5)",
+        help=f"image (PNG, JPEG, ...) or cloud ({CLOUD_ENDINGS})",
     )
     parser.add_argument(
         "--weights",
@@ -34,9 +37,22 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--points",
         type=int,
-        default=2048,
-        help="most points of a cloud; of more, this many are drawn at random; default: %(default)s",
+        help="most points of a cloud; of more, this many are drawn at random; default: as many as the network was "
+        "trained on, 2048 where the weights do not say it",
     )
+    add_columns(parser)
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what the columns of clouds in text and arrays are."""
+    parser.add_argument(
+        "--columns",
+        metavar="NAME",
+        nargs="+",
+        help="what the columns of a text or array are where the file does not say it: x y z, r g b, nx ny nz, "
+        "intensity, return_number, label, and _ for one to skip",
+    )
+    parser.add_argument("--decimal", metavar="MARK", default=".", help="decimal mark of text; default: %(default)s")
 
 
 def distinct_names(files: list[str]) -> list[str]:
@@ -55,7 +71,9 @@ def traces(options: argparse.Namespace) -> Iterator[tuple[str, Trace, str]]:
     networks = import_viz("shipped").Networks(options.weights)
     tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
     for file in tqdm(options.inputs, disable=None if len(options.inputs) > 1 else True, unit="input"):
-        traced = import_viz("inputs").trace_file(file, networks.of(file), options.size, options.points)
+        traced = import_viz("inputs").trace_file(
+            file, networks.of(file), options.size, options.points, options.columns, options.decimal
+        )
         yield file, traced, networks.describe(file)
 
 

@@ -1,15 +1,15 @@
 """Point clouds in the HDF5 layout of ModelNet40, as published by the authors of PointNet.
 
 A folder holds `train_files.txt` and `test_files.txt` (names of HDF5 files, one a line), `shape_names.txt` (names of
-classes, one a line, class 0 first) and the HDF5 files, each with the datasets `data` (N, P, 3) and `label` (N, 1) or
-(N,).
+classes, one a line, class 0 first) and the HDF5 files, each with the datasets `data` (N, P, 3 or more) and `label`
+(N, 1) or (N,). Further features are further columns of `data`, or datasets named as the feature, `normal` (N, P, 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -19,10 +19,13 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_count, check_file, check_folder
+from pointcoc.data.hdf5 import dataset_of, find_features, open_hdf5, read_rows, spare_features, stored_features
 
 
 class HDF5Clouds(Dataset):
-    """A split of a ModelNet40 HDF5 folder, held in memory: item i is a `Data` with `pos` (P, 3) float32 and `y` (1,).
+    """A split of a ModelNet40 HDF5 folder, held in memory: item i is a `Data` with `pos` (P, 3) and `y` (1,).
+
+    Positions have the type of the files: float64 where they store float64 or large integers, else float32.
 
     Without a list of files, all `ply_data_{split}*.h5` are taken. Of a list only the base names count, because the
     published lists hold the paths of their author's machine. Tensors of an item are views of the data set: a transform
@@ -35,20 +38,26 @@ class HDF5Clouds(Dataset):
             takes all. For another choice at every visit, take all and give `torch_geometric.transforms.FixedPoints` as
             transform.
         transform: a torch_geometric transform of an item.
-        max_bad: rows that may be left out because they cannot be read, their coordinates are not finite or their label
-            is no class.
+        max_bad: rows that may be left out because they cannot be read, their coordinates or features are not finite or
+            their label is no class.
+        features: further features to read, names of `pointcoc.data.cloud.STORED`, which each item then has under their
+            name; of names that are computed from positions nothing is read.
+        columns: names of the columns of `data`, as `read_cloud` takes them; needed where several features lie there.
 
     Attributes:
         left_out: a sentence for each row that was left out.
+        remarks: a sentence for what the files hold and nobody asked for.
         classes: names of the classes.
-        points: all clouds, float32 of shape (N, P, 3).
+        points: all clouds, of shape (N, P, 3).
+        features: the further features by their name, float32 of shape (N, P, C).
         labels: all labels, int64 of shape (N,).
+        counts: number of points of each cloud, int64 of shape (N,).
         transform: the transform, or None; may be exchanged.
 
     Raises:
         FileNotFoundError: if the folder or a file is missing.
-        ValueError: if a file is not complete or holds other datasets, shapes, types, labels or coordinates than
-            allowed; the message names file and row.
+        ValueError: if a file is not complete, lacks a feature or holds other datasets, shapes, types, labels or
+            coordinates than allowed; the message names file and row.
     """
 
     def __init__(
@@ -58,11 +67,13 @@ class HDF5Clouds(Dataset):
         num_points: int | None = 1024,
         transform: Callable[[Data], Data] | None = None,
         max_bad: int = 0,
+        features: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
     ) -> None:
         check_choice("split", split, ("train", "test"))
         root = check_folder("folder", folder)
         classes = tuple(read_lines(root / "shape_names.txt", "names of the classes"))
-        self._read(_find_files(root, split), classes, num_points, transform, max_bad)
+        self._read(_find_files(root, split), classes, num_points, transform, max_bad, features, columns)
 
     def _read(
         self,
@@ -71,21 +82,28 @@ class HDF5Clouds(Dataset):
         num_points: int | None,
         transform: Callable[[Data], Data] | None,
         max_bad: int,
+        features: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
     ) -> None:
-        """Fill the data set from files with the datasets data and label; what else they hold is not read."""
+        """Fill the data set from files with the datasets data and label."""
         check_count("max_bad", max_bad, minimum=0)
         self.classes = classes
         self.transform = transform
         self.left_out: list[str] = []
+        self.remarks: list[str] = []
         self._sources: list[str] = []
-        clouds = []
+        names = stored_features(features)
+        tables = []
         for file in files:
-            points, labels, bad = read_clouds(file, num_points, len(classes), max_bad - len(self.left_out))
-            good = np.setdiff1d(np.arange(len(points)), list(bad))
-            clouds.append((points[good], labels[good]))
-            self.left_out += [f"{file} row {row}: {reason}" for row, reason in bad.items()]
+            read = read_clouds(file, num_points, len(classes), max_bad - len(self.left_out), names, columns)
+            good = np.setdiff1d(np.arange(len(read.points)), list(read.bad))
+            tables.append((read.points[good], read.labels[good], *(read.features[name][good] for name in names)))
+            self.left_out += [f"{file} row {row}: {reason}" for row, reason in read.bad.items()]
             self._sources += [f"{file} row {row}" for row in good]
-        self.points, self.labels = joined(files, clouds)
+            self.remarks += read.remarks if file == files[0] else ()  # files of a split are alike
+        self.points, self.labels, *values = joined(files, tables)
+        self.features = dict(zip(names, values, strict=True))
+        self.counts = torch.full((len(self.points),), self.points.shape[1])
 
     def __len__(self) -> int:
         """Return the number of clouds."""
@@ -93,7 +111,8 @@ class HDF5Clouds(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its label."""
-        data = Data(pos=self.points[index], y=self.labels[index, None])
+        values = {name: value[index] for name, value in self.features.items()}
+        data = Data(pos=self.points[index], y=self.labels[index, None], **values)
         return data if self.transform is None else self.transform(data)
 
     def source(self, index: int) -> str:
@@ -132,83 +151,80 @@ def listed_files(listing: Path) -> list[Path]:
     return [listing.parent / name for name in names]
 
 
+class ReadClouds(NamedTuple):
+    """The clouds of a file."""
+
+    points: np.ndarray
+    """Shape (N, P, 3), float32 or, where the file stores float64 or large integers, float64."""
+    labels: np.ndarray
+    """Shape (N,), int64."""
+    features: dict[str, np.ndarray]
+    """Float32 of shape (N, P, C) by the name of the feature."""
+    bad: dict[int, str]
+    """What is wrong with each bad row."""
+    remarks: tuple[str, ...]
+    """A sentence for what the file holds and nobody asked for."""
+
+
 def read_clouds(
-    path: Path, num_points: int | None, num_classes: int, max_bad: int = 0
-) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Read the datasets data and label of a file.
+    path: Path,
+    num_points: int | None,
+    num_classes: int,
+    max_bad: int = 0,
+    features: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> ReadClouds:
+    """Read the datasets data and label of a file, and those of further features.
 
     Args:
         path: the file.
         num_points: P, the first points of each cloud; None takes all.
         num_classes: labels are below it.
         max_bad: rows that may be bad.
-
-    Returns:
-        Clouds (N, P, 3) float32, labels (N,) int64, and what is wrong with each bad row.
+        features: names of `STORED`.
+        columns: names of the columns of data.
     """
-    with open_hdf5(path) as file:
-        points, unreadable = _read_points(dataset_of(file, "data"), path, num_points)
-        labels = _read_labels(dataset_of(file, "label"), path, len(points))
-    is_finite = np.isfinite(points).all(axis=(1, 2))
-    is_class = (labels >= 0) & (labels < num_classes)
-    bad = np.flatnonzero(~(is_finite & is_class)).tolist()
-    if len(bad) > max_bad:
-        raise ValueError(_first_fault(path, unreadable, is_finite, labels, num_classes))
-    reasons = {row: f"{'label' if is_finite[row] else 'coordinates'} out of range" for row in bad}
-    return points, labels, reasons | unreadable
-
-
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file; say so where it is damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, TypeError) as error:  # all three are what h5py raises on damaged files
-        raise ValueError(f"{path} cannot be read as an HDF5 file; copy or download it again ({error})") from error
-
-
-def dataset_of(file: h5py.File, name: str, needed: str = "data (N, P, 3) and label (N, 1) or (N,)") -> h5py.Dataset:
-    """Return a dataset of a file; raise ValueError with all that are needed if it is missing."""
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        held = ", ".join(sorted(file)) or "nothing"
-        raise ValueError(f"{file.filename} must hold the datasets {needed}; {name} is missing, it holds {held}")
-    return dataset
-
-
-def _read_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
-    """Read the first points of all clouds, shape (N, P, 3) float32, and why rows could not be read."""
     if num_points is not None:
         check_count("num_points", num_points)
+    with open_hdf5(path) as file:
+        data = dataset_of(file, "data")
+        _check_points(data, path, num_points)
+        held = find_features(file, features, columns)
+        width = data.shape[2] if any(one.name == "data" for one in held.values()) else 3
+        table, unreadable = read_rows(data, num_points, width)
+        labels = _read_labels(dataset_of(file, "label"), path, len(table))
+        values = {name: one.read(file, table, num_points) for name, one in held.items()}
+        remarks = spare_features(file, held)
+    points = table[..., :3]
+    with np.errstate(over="ignore"):  # what is too large for float32 is as good as infinite
+        is_finite = {"data": np.isfinite(points.astype(np.float32)).all(axis=(1, 2))}
+    is_finite |= {name: np.isfinite(value).all(axis=(1, 2)) for name, value in values.items()}
+    is_class = (labels >= 0) & (labels < num_classes)
+    is_good = np.logical_and.reduce([*is_finite.values(), is_class])
+    bad = np.flatnonzero(~is_good).tolist()
+    if len(bad) > max_bad:
+        raise ValueError(_first_fault(path, unreadable, is_finite, labels, num_classes))
+    reasons = {row: f"{_fault_of(row, is_finite)} out of range" for row in bad}
+    return ReadClouds(np.ascontiguousarray(points), labels, values, reasons | unreadable, remarks)
+
+
+def _fault_of(row: int, is_finite: dict[str, np.ndarray]) -> str:
+    wrong = [name for name, mask in is_finite.items() if not mask[row]]
+    return "label" if not wrong else "coordinates" if wrong[0] == "data" else wrong[0]
+
+
+def _check_points(dataset: h5py.Dataset, path: Path, num_points: int | None) -> None:
+    """Raise unless a dataset holds clouds of enough points."""
     shape = dataset.shape
-    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or dataset.dtype.kind not in "fiu":
+    if shape is None or len(shape) != 3 or shape[2] < 3 or 0 in shape or dataset.dtype.kind not in "fiu":
         raise ValueError(
-            f"data of {path} must be numbers of shape (N, P, 3) with N, P > 0, got shape {shape} of {dataset.dtype}"
+            f"data of {path} must be numbers of shape (N, P, 3), or more columns for further features, with N, P > 0, "
+            f"got shape {shape} of {dataset.dtype}"
         )
     if num_points is not None and num_points > shape[1]:
         raise ValueError(
             f"num_points must be in [1, {shape[1]}], the points stored per cloud in {path}, got {num_points}"
         )
-    with np.errstate(over="ignore"):  # what is too large for float32 is reported below, with its row
-        try:
-            return dataset[:, :num_points].astype(np.float32), {}
-        except OSError:
-            return _read_rows(dataset, num_points)
-
-
-def _read_rows(dataset: h5py.Dataset, num_points: int | None) -> tuple[np.ndarray, dict[int, str]]:
-    """Read a damaged dataset row by row; rows that cannot be read are NaN. Raise if none can."""
-    points = np.full((len(dataset), num_points or dataset.shape[1], 3), np.nan, np.float32)
-    unreadable: dict[int, str] = {}
-    for row in range(len(points)):
-        try:
-            points[row] = dataset[row, :num_points]
-        except OSError as error:
-            if len(unreadable) == len(points) - 1:
-                raise
-            unreadable[row] = str(error)
-    return points, unreadable
 
 
 def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarray:
@@ -222,16 +238,17 @@ def _read_labels(dataset: h5py.Dataset, path: Path, num_clouds: int) -> np.ndarr
 
 
 def _first_fault(
-    path: Path, unreadable: dict[int, str], is_finite: np.ndarray, labels: np.ndarray, num_classes: int
+    path: Path, unreadable: dict[int, str], is_finite: dict[str, np.ndarray], labels: np.ndarray, num_classes: int
 ) -> str:
     """Say what is wrong with the first bad row, and with how many."""
     if unreadable:
         row, reason = next(iter(unreadable.items()))
         such = f"({reason}; {len(unreadable)} such rows)"
         return f"data of {path} cannot be read in row {row} {such}; copy or download it again"
-    if not is_finite.all():
-        such = f"({(~is_finite).sum()} such rows)"
-        return f"data of {path} must be finite; row {is_finite.argmin()} holds NaN or infinite coordinates {such}"
+    for name, mask in is_finite.items():
+        if not mask.all():
+            kind, such = "coordinates" if name == "data" else "values", f"({(~mask).sum()} such rows)"
+            return f"{name} of {path} must be finite; row {mask.argmin()} holds NaN or infinite {kind} {such}"
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     return (
         f"label of {path} must be in [0, {num_classes - 1}], the {num_classes} classes of the data set; "

@@ -18,7 +18,7 @@ def collate_sets(items: Sequence[Data]) -> tuple[PointSet, Tensor]:
 
     Args:
         items: B sets with `pos` (N_b, D) and a label `y` of one integer; all or none with `x` (N_b, C), all or none
-            with `sizes` (1, D). Without `x` the coordinates are the features.
+            with `sizes` (1, D). Without `x` the coordinates are the features, in float32.
 
     Returns:
         The batch of all points, set after set, and the labels, int64 of shape (B,).
@@ -35,7 +35,7 @@ def collate_sets(items: Sequence[Data]) -> tuple[PointSet, Tensor]:
     _check_points(x, pos)
     all_pos = torch.cat(pos)
     batch = PointSet(
-        x=all_pos if x is pos else torch.cat(x),
+        x=all_pos.float() if x is pos else torch.cat(x),
         pos=all_pos,
         ptr=counts_to_ptr(torch.tensor([len(points) for points in pos])),
         sizes=None if sizes is None else torch.cat(sizes),

@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_file, check_folder
-from pointcoc.data.clouds import dataset_of, joined, listed_files, open_hdf5, read_clouds, read_lines
+from pointcoc.data.clouds import joined, listed_files, read_clouds, read_lines
 from pointcoc.data.collate import collate_sets, kind_of
+from pointcoc.data.hdf5 import dataset_of, open_hdf5
 from pointcoc.pointset import PointSet
 
 CATEGORIES, PARTS_FILE = "all_object_categories.txt", "object2setofoids.json"
@@ -156,8 +157,8 @@ def read_categories(path: Path) -> list[list[str]]:
 def _read(
     path: Path, num_points: int | None, parts: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read points (N, P, 3) float32, categories (N,) and parts (N, P), int64."""
-    points, label, _ = read_clouds(path, num_points, len(parts))
+    """Read points (N, P, 3), categories (N,) and parts (N, P), int64."""
+    points, label, *_ = read_clouds(path, num_points, len(parts))
     with open_hdf5(path) as file:
         part = dataset_of(file, "pid", "data (N, P, 3), label (N, 1) and pid (N, P)")
         shape = file["data"].shape[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,20 @@ from pointcoc.data.generated import complete_or_absent, write_split
 from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name, read_categories
 from pointcoc.files import first_line
 
+FOUND_FILE = "converted.txt"
+POINTS, LABELS = "points", "points_label"
+
 
 def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 2048, seed: int = 0) -> Path:
-    """Write the HDF5 layout of a folder such as shapenetcore_partanno_segmentation_benchmark_v0_normal.
+    """Write the HDF5 layout of ShapeNetPart as text, in either of the two layouts of its authors.
 
-    That folder holds `synsetoffset2category.txt` (name and key of each category), `KEY/OBJECT.txt` (rows
-    `x y z nx ny nz part`; the part is the last column, unique over categories) and
-    `train_test_split/shuffled_{train,val,test}_file_list.json`. Normals are left out.
+    Both hold `synsetoffset2category.txt` (name and key of each category) and
+    `train_test_split/shuffled_{train,val,test}_file_list.json`. An object of
+    shapenetcore_partanno_segmentation_benchmark_v0_normal is `KEY/OBJECT.txt` with rows `x y z nx ny nz part`; the part
+    is the last column, unique over categories. One of shapenetcore_partanno_segmentation_benchmark_v0 is
+    `KEY/points/OBJECT.pts` with rows `x y z` and `KEY/points_label/OBJECT.seg` with a part a row, from 1 in each
+    category; they are numbered on from category to category, in the order of their list, as in the other layout.
+    Normals are left out. The file `converted.txt` says what was found.
 
     Args:
         folder: the folder with text.
@@ -37,38 +45,59 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
     check_count("num_points", num_points)
     root, target = check_folder("folder", folder), Path(out).expanduser()
     keys = {key: name for name, key in read_categories(root / TEXT_CATEGORIES)}
+    is_separate = any((root / key / POINTS).is_dir() for key in keys)
     rng = np.random.default_rng(seed)
-    parts: dict[str, set[int]] = {key: set() for key in keys}
+    found: dict[str, set[int]] = {key: set() for key in keys}
     with complete_or_absent(target) as staging:
-        for split in SPLITS:
-            objects = _objects(root, split, keys)
-            table = np.stack([_read(file, num_points, rng) for _, file in objects])
-            for (key, _), points in zip(objects, table, strict=True):
-                parts[key] |= set(points[:, 3].astype(int).tolist())
-            write_split(
-                staging,
-                list_name(split),
-                split,
-                data=table[..., :3].astype(np.float32),
-                label=np.array([[list(keys).index(key)] for key, _ in objects], dtype=np.int64),
-                pid=table[..., 3].astype(np.int64),
-            )
-        empty = [name for key, name in keys.items() if not parts[key]]
+        splits = {
+            split: _read_split(_objects(root, split, keys, is_separate), num_points, rng, found) for split in SPLITS
+        }
+        empty = [name for key, name in keys.items() if not found[key]]
         if empty:
             raise ValueError(f"{root} must hold objects of every category, got none of {', '.join(empty)}")
+        parts = _number_on(found) if is_separate else {key: sorted(one) for key, one in found.items()}
+        first = np.array([parts[key][0] - 1 if is_separate else 0 for key in keys])
+        for split, (category, pos, part) in splits.items():
+            number = np.array([list(keys).index(key) for key in category])
+            pid = part + first[number, None]
+            write_split(staging, list_name(split), split, data=pos, label=number[:, None], pid=pid)
         (staging / CATEGORIES).write_text("".join(f"{name}\t{key}\n" for key, name in keys.items()))
-        (staging / PARTS_FILE).write_text(json.dumps({key: sorted(found) for key, found in parts.items()}))
+        (staging / PARTS_FILE).write_text(json.dumps(parts))
+        counts = {split: len(category) for split, (category, _, _) in splits.items()}
+        (staging / FOUND_FILE).write_text(_sentence(root, counts, parts, is_separate))
     return target
 
 
-def _objects(root: Path, split: str, keys: dict[str, str]) -> list[tuple[str, Path]]:
+def _number_on(found: dict[str, set[int]]) -> dict[str, list[int]]:
+    """Number parts, from 1 in each category, on from category to category: 0, 1, ... over all of them."""
+    parts: dict[str, list[int]] = {}
+    start = 0
+    for key, one in found.items():
+        parts[key] = list(range(start, start + max(one)))
+        start += max(one)
+    return parts
+
+
+def _sentence(root: Path, counts: dict[str, int], parts: dict[str, list[int]], is_separate: bool) -> str:
+    """Say what was found."""
+    kind = (
+        "a .pts and a .seg file an object, parts from 1 in each category, numbered on over categories"
+        if is_separate
+        else "a text file an object, the part in its last column"
+    )
+    objects = ", ".join(f"{count} {split}" for split, count in counts.items())
+    total = len({part for one in parts.values() for part in one})
+    return f"{root}: {kind}; objects: {objects}; {len(parts)} categories, {total} parts\n"
+
+
+def _objects(root: Path, split: str, keys: dict[str, str], is_separate: bool) -> list[tuple[str, Path]]:
     """Key and file of each object of a split."""
     listing = root / "train_test_split" / f"shuffled_{split}_file_list.json"
     check_file(listing, f"folder {root} must hold train_test_split/{listing.name}")
     found = []
     for name in json.loads(listing.read_text()):
         key, stem = Path(name).parts[-2:]
-        file = root / key / f"{stem}.txt"
+        file = root / key / (f"{POINTS}/{stem}.pts" if is_separate else f"{stem}.txt")
         if key not in keys or not file.is_file():
             raise FileNotFoundError(f"{listing} names {name}, but there is no such category or no file {file}")
         found.append((key, file))
@@ -77,12 +106,23 @@ def _objects(root: Path, split: str, keys: dict[str, str]) -> list[tuple[str, Pa
     return found
 
 
-def _read(file: Path, num_points: int, rng: np.random.Generator) -> np.ndarray:
-    """Read x, y, z and part of points drawn at random, shape (P, 4)."""
-    try:
-        table = np.loadtxt(file, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f"{file} must hold rows of numbers x y z ... part: {first_line(error)}") from error
+def _read_split(
+    objects: Sequence[tuple[str, Path]], num_points: int, rng: np.random.Generator, found: dict[str, set[int]]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Read key (B,), positions (B, P, 3) and parts (B, P) of points drawn at random; add the parts to `found`."""
+    drawn = []
+    for key, file in objects:
+        pos, part = _read_pair(file) if file.suffix == ".pts" else _read(file)
+        found[key] |= set(np.unique(part).tolist())
+        rows = rng.choice(len(pos), num_points, replace=len(pos) < num_points)
+        drawn.append((key, pos[rows], part[rows]))
+    keys, pos, part = zip(*drawn, strict=True)
+    return list(keys), np.stack(pos), np.stack(part)
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read positions and parts of rows `x y z ... part`."""
+    table = _table(file, "x y z ... part")
     if not len(table) or table.shape[1] < 4:
         raise ValueError(f"{file} must hold rows of at least four numbers x y z ... part, got {table.shape}")
     part = table[:, -1]
@@ -90,5 +130,30 @@ def _read(file: Path, num_points: int, rng: np.random.Generator) -> np.ndarray:
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(f"{file} must hold finite numbers and a part of 0 or more, row {row} is {table[row].tolist()}")
-    rows = rng.choice(len(table), num_points, replace=len(table) < num_points)
-    return np.column_stack([table[rows, :3], part[rows]])
+    return table[:, :3], part.astype(np.int64)
+
+
+def _read_pair(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read positions of KEY/points/OBJECT.pts and parts of KEY/points_label/OBJECT.seg."""
+    labels = file.parent.parent / LABELS / f"{file.stem}.seg"
+    check_file(labels, f"{file} must have its parts in {labels}, which is missing")
+    table, part = _table(file, "x y z"), _table(labels, "one part")
+    if not len(table) or table.shape[1] != 3 or part.shape != (len(table), 1):
+        raise ValueError(
+            f"{file} must hold rows x y z and {labels} as many rows of one part, got {table.shape} and {part.shape}"
+        )
+    bad = ~np.isfinite(table).all(1) | ~(part[:, 0] >= 1) | (part[:, 0] % 1 != 0)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{file} must hold finite numbers and {labels} parts of 1 or more, row {row} is {table[row].tolist()} and "
+            f"{part[row, 0]:g}"
+        )
+    return table, part[:, 0].astype(np.int64)
+
+
+def _table(file: Path, columns: str) -> np.ndarray:
+    try:
+        return np.loadtxt(file, ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{file} must hold rows of numbers {columns}: {first_line(error)}") from error

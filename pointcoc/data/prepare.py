@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from pointcoc.checks import InputWarning
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.unit_ball import to_unit_ball
-from pointcoc.models.weights import FEATURES, CloudTransform
+from pointcoc.models.weights import FEATURES, CloudTransform, WeightsInfo
+from pointcoc.pointset import PointSet
 
 COLOR_CENTER = 0.5
 
@@ -76,6 +80,90 @@ class PrepareCloud:
             kept = torch.randperm(rest)[: max(1, round(rest * (1 - self.drop_points * torch.rand(()).item())))]
             rows = kept if rows is None else rows[kept]
         return rows
+
+
+def transform_of(model: Any, assumed: CloudTransform | None = None) -> CloudTransform:
+    """Return how clouds become the input of a model: what is noted with its weights.
+
+    Where nothing is noted, warns and returns `assumed`.
+
+    Args:
+        model: a network for clouds, or a model around one (its `net`).
+        assumed: the rule for weights without a note; if it is not given: all points, the middle of the box at the
+            origin, scaled to the unit ball, with colors if the network reads six features.
+
+    Raises:
+        ValueError: if nothing is noted and the network reads neither three features nor six.
+    """
+    noted = getattr(model, "weights_info", WeightsInfo()).transform
+    if isinstance(noted, CloudTransform):
+        return noted
+    assumed = _assumed(model) if assumed is None else assumed
+    warnings.warn(
+        f"the weights do not say how clouds became their input; assumed: {assumed}. Set weights_info.transform to a "
+        "CloudTransform and save the weights again",
+        InputWarning,
+        stacklevel=2,
+    )
+    return assumed
+
+
+def _assumed(model: Any) -> CloudTransform:
+    features = {3: ("position",), 6: ("position", "color")}
+    config = getattr(model, "net", model).config
+    if getattr(config, "on_lattice", False):
+        raise ValueError("the network takes images, not clouds; give weights for clouds")
+    num = config.in_channels
+    if num not in features:
+        raise ValueError(
+            f"the weights do not say which {num} features of a point the network reads; set weights_info.transform to "
+            "a CloudTransform"
+        )
+    return CloudTransform(center="box", scale="unit_ball", features=features[num])
+
+
+def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointSet:
+    """Make the input of a model of one cloud, on the device and in the dtype of the model.
+
+    Warns where the number of points is not that of the training and matters; what the reader of the cloud had to
+    remark is a warning too.
+
+    Args:
+        cloud: from `read_cloud`.
+        model: a network for clouds, or a model around one.
+        transform: see `transform_of`.
+
+    Raises:
+        ValueError: if the model reads images, or a feature that the cloud has not.
+    """
+    where = str(cloud.path or "the cloud")
+    if getattr(getattr(model, "net", model).config, "on_lattice", False):
+        raise ValueError(f"{where} is a cloud, but the network takes images; give weights for clouds")
+    for remark in cloud.remarks:
+        warnings.warn(f"{where}: {remark}", InputWarning, stacklevel=2)
+    wanted = transform.num_points
+    if wanted is not None and len(cloud) < wanted and not transform.any_num_points:
+        warnings.warn(
+            f"{where} has {len(cloud):,} points, and the network was trained on {wanted:,} a cloud: expect it to be "
+            "less sure",
+            InputWarning,
+            stacklevel=2,
+        )
+    check_features(cloud.to_data(), transform.features, where)
+    return point_set(PrepareCloud(transform)(cloud), model)
+
+
+def point_set(data: Data, model: Any) -> PointSet:
+    """Return one prepared cloud as the set that a model reads, on its device and in its dtype.
+
+    Args:
+        data: `pos` (N, 3) and, unless the positions are the features, `x` (N, C).
+        model: a network for clouds, or a model around one.
+    """
+    like = next(model.parameters())
+    pos = data.pos.to(like.device)
+    x = pos.to(like) if data.x is None else data.x.to(like)
+    return PointSet(x, pos, torch.tensor([0, len(pos)], device=like.device))
 
 
 def fixed_choice(count: int, num: int) -> Tensor:

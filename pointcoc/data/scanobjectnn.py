@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch_geometric.data import Data
@@ -38,6 +38,8 @@ class ScanObjectNN(HDF5Clouds):
         num_points: P, the first of the 2,048 points of each cloud; None takes all.
         transform: a torch_geometric transform of an item.
         max_bad: rows that may be left out because their coordinates are not finite or their label is no class.
+        features: further features to read; the published files hold none.
+        columns: names of the columns of data.
 
     Raises:
         FileNotFoundError: if the folder or the file of the variant is missing.
@@ -53,6 +55,8 @@ class ScanObjectNN(HDF5Clouds):
         num_points: int | None = 1024,
         transform: Callable[[Data], Data] | None = None,
         max_bad: int = 0,
+        features: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
     ) -> None:
         check_choice("split", split, tuple(SPLITS))
         check_choice("variant", variant, tuple(VARIANTS))
@@ -63,4 +67,4 @@ class ScanObjectNN(HDF5Clouds):
             f"folder {folder} must hold {part}/{file.name} for the {split} split of {variant}, as in h5_files.zip of "
             "ScanObjectNN; it is missing",
         )
-        self._read([file], CLASSES, num_points, transform, max_bad)
+        self._read([file], CLASSES, num_points, transform, max_bad, features, columns)

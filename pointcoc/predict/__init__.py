@@ -3,14 +3,19 @@
 from pointcoc.data.class_colors import class_colors
 from pointcoc.data.cloud_files import Labeled, read_points, write_ply
 from pointcoc.deprecation import moved
-from pointcoc.predict.files import Prediction, Predictor, load_model, predict, prediction
+from pointcoc.predict.base import Prediction
+from pointcoc.predict.classes import Classified, ClassPrediction, classify
+from pointcoc.predict.files import Predictor, load_model, predict, prediction
 from pointcoc.predict.images import draw_classes, draw_objects
 
 __all__ = [
+    "ClassPrediction",
+    "Classified",
     "Labeled",
     "Prediction",
     "Predictor",
     "class_colors",
+    "classify",
     "draw_classes",
     "draw_objects",
     "load_model",

@@ -1,52 +1,18 @@
 """From files to a folder of predictions, whatever the kind of model."""
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from pointcoc.checks import check_file
 from pointcoc.deprecation import warn_old
 from pointcoc.models.weights import WeightsInfo, find_kind, load
-from pointcoc.predict.images import read_pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction(ABC):
-    """A model, and how it is asked about files; a subclass for each kind of model has its options as further fields.
-
-    Args:
-        model: in evaluation mode.
-    """
-
-    model: Any
-
-    @property
-    def kind(self) -> str:
-        """Kind of the model."""
-        return self.model.config.kind
-
-    @property
-    def info(self) -> WeightsInfo:
-        """What is known about the weights, such as names of classes."""
-        return getattr(self.model, "weights_info", WeightsInfo())
-
-    def read_image(self, file: Path) -> Tensor:
-        """Read an image (see `read_pixels`) onto the device of the model."""
-        return read_pixels(file).to(next(self.model.parameters()).device)
-
-    @abstractmethod
-    def write(self, files: Sequence[Path], out: Path) -> None:
-        """Write what the model says about files into a folder.
-
-        Args:
-            files: images or clouds.
-            out: the folder.
-        """
+from pointcoc.predict.base import Prediction, load_for_prediction
+from pointcoc.predict.classes import ClassPrediction
 
 
 def prediction(model: nn.Module, **options: Any) -> Prediction:
@@ -57,42 +23,45 @@ def prediction(model: nn.Module, **options: Any) -> Prediction:
         **options: those of its kind (see `predict`); None stands for the default.
 
     Raises:
-        ValueError: if the kind of model predicts nothing about files, or an option does not belong to it, is missing,
-            or has no allowed value.
+        ValueError: if the model is no model of this library, or an option does not belong to it, is missing, or has no
+            allowed value.
     """
     name = getattr(getattr(model, "config", None), "kind", None)
-    kind = find_kind(name, "the model")
-    if kind.predict is None:
-        raise ValueError(f"predict needs a model of detection or segmentation, got weights of the kind {name}")
-    known = [field.name for field in fields(kind.predict) if field.name != "model"]
+    asked: type[Prediction] = find_kind(name, "the model").predict or ClassPrediction
+    known = [field.name for field in fields(asked) if field.name != "model"]
     given = {option: value for option, value in options.items() if value is not None}
     for option in given:
         if option not in known:
             raise ValueError(f"{option} is no option of {name}, which has {', '.join(known)}")
-    return kind.predict(model=model, **given)
+    return asked(model=model, **given)
 
 
 def predict(
     weights: str | Path,
     files: Sequence[str | Path],
-    out: str | Path,
+    out: str | Path | None = None,
     threshold: float | None = None,
     window: int | None = None,
     category: str | None = None,
+    columns: Sequence[str] | None = None,
+    decimal: str | None = None,
 ) -> Prediction:
     """Write what a model says about files into a folder, one after the other.
 
-    Mask R-CNN: NAME.png, the image with masks, boxes and labels, and objects.json, a COCO file of all images. Semantic
-    FPN: NAME.png, the number of the class of each pixel as `MaskFolder` reads it, and NAME.drawn.png. Clouds: NAME.ply
-    with colors and `label`.
+    Classifiers of clouds: file, class and confidence are printed, and written as classes.csv and classes.json. Mask
+    R-CNN: NAME.png, the image with masks, boxes and labels, and objects.json, a COCO file of all images. Semantic FPN:
+    NAME.png, the number of the class of each pixel as `MaskFolder` reads it, and NAME.drawn.png. Segmentation of
+    clouds: the class of each point; LAS, LAZ and PLY are written back with all their fields, others become PLY.
 
     Args:
         weights: whatever `pointcoc.load` takes.
         files: images or clouds.
-        out: folder to write; made if it is not there.
+        out: folder to write; made if it is not there. Classifiers need none.
         threshold: lowest score of an object (Mask R-CNN); None for 0.5.
         window: side of sliding windows (Semantic FPN); None reads images at once.
         category: name of the kind of object (part segmentation).
+        columns: names of the columns of clouds in text or arrays, see `pointcoc.data.read_cloud`.
+        decimal: decimal mark of clouds in text; None for a point.
 
     Returns:
         The model with its options.
@@ -106,16 +75,25 @@ def predict(
     if not paths:
         raise ValueError("files must hold at least one image or cloud, got none")
     for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is not a file")
+        check_file(path)
+    options = {"threshold": threshold, "window": window, "category": category, "columns": columns, "decimal": decimal}
+    chosen = prediction(load_for_prediction(weights), **options)
+    folder = None if out is None else Path(out).expanduser()
+    if chosen.needs_out:
+        _check_names(paths, folder)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    chosen.write(paths, folder)
+    return chosen
+
+
+def _check_names(paths: Sequence[Path], out: Path | None) -> None:
+    """Raise unless there is a folder, and no two files are written under one name."""
+    if out is None:
+        raise ValueError("out must be a folder for what the model says about the files, got none")
     twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
     if twice:
         raise ValueError(f"predictions are named like their files, and {twice[0]} is there twice")
-    model = load(weights).float().to("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = prediction(model, threshold=threshold, window=window, category=category)
-    Path(out).mkdir(parents=True, exist_ok=True)
-    chosen.write(paths, Path(out))
-    return chosen
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

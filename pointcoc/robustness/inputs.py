@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from pointcoc.checks import check_folder, import_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, Format, format_of
+from pointcoc.data.prepare import transform_of
 from pointcoc.models.network import ContextClusterNet
-from pointcoc.models.weights import ImageTransform, find_transform
+from pointcoc.models.weights import CloudTransform, ImageTransform, find_transform
 from pointcoc.robustness.views import CloudViews, ImageViews
 
 NUM_POINTS = 1024
@@ -36,7 +38,8 @@ def open_views(
         net: a network for images or clouds, with classes.
         data: folder of images (see `image_folder`) or of clouds (see `HDF5Clouds`, `ScanObjectNN`); None for the digits
             or the solids that ship with the package.
-        num_points: points of each cloud, the first of those stored; None for 1,024. Not for images.
+        num_points: points of each cloud, the first of those stored; None for as many as the network was trained on,
+            1,024 where the weights do not say it. Not for images.
         limit: items to take, drawn at random; None takes all.
         seed: of the corruptions and of what `limit` draws.
         batch_size: items of a batch; None for 32 clouds or 128 images.
@@ -54,10 +57,12 @@ def open_views(
         images, normalize = _folder_images(net, data) if data is not None else _digits(net)
         _check_classes(net, images.classes, data)
         return ImageViews(images, normalize, limit, seed, batch_size or BATCH_SIZES["images"], workers)
-    num_points = NUM_POINTS if num_points is None else num_points
+    transform = transform_of(net, CloudTransform(up="y"))
+    num_points = num_points or transform.num_points or NUM_POINTS
     clouds = _folder_clouds(net, data, num_points) if data is not None else _solids(net, num_points)
     _check_classes(net, clouds.classes, data)
-    return CloudViews(clouds, limit, seed, batch_size or BATCH_SIZES["clouds"], workers)
+    transform = replace(transform, num_points=num_points)
+    return CloudViews(clouds, limit, seed, batch_size or BATCH_SIZES["clouds"], workers, transform)
 
 
 def _folder_clouds(net: ContextClusterNet, data: str | Path, num_points: int) -> HDF5Clouds:
@@ -134,6 +139,7 @@ def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None
             f"network and data do not fit: the network tells {net.config.num_classes} classes apart, "
             f"{data or 'the data'} holds {len(classes)}"
         )
+    net.weights_info.check_classes(classes, str(data or "the data"))
 
 
 def _holds(folder: Path, formats: Mapping[str, Format]) -> bool:

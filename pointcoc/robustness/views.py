@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_count, check_range
-from pointcoc.data import collate_sets
+from pointcoc.data import PrepareCloud, collate_sets
+from pointcoc.data.prepare import place, take_rows
+from pointcoc.models.weights import CloudTransform
 from pointcoc.pointset import image_to_points
 from pointcoc.robustness.clouds import CLOUD_CORRUPTIONS, corrupt_cloud
 from pointcoc.robustness.drawing import generator
@@ -95,31 +97,60 @@ class CloudViews(Views):
     """Clouds under the corruptions of `corrupt_cloud`; batches are (PointSet, labels).
 
     Args:
-        clouds: map-style data set of `Data` with `pos` (N, 3) and `y` (1,), such as `HDF5Clouds`; y is up.
+        clouds: map-style data set of `Data` with `pos` (N, 3) and `y` (1,), such as `HDF5Clouds`.
         limit: items to take, drawn at random; None takes all.
         seed: of the corruptions and of what `limit` draws.
         batch_size: clouds of a batch.
         workers: processes that read and corrupt.
+        transform: how clouds become the input of the network; they are corrupted before it. By default they are read as
+            stored, and y is up.
 
     Raises:
-        ValueError: if a number is too small or the data set is empty.
+        ValueError: if a number is too small, the data set is empty, or the transform has features besides positions.
     """
 
     kinds = tuple(CLOUD_CORRUPTIONS)
 
     def __init__(
-        self, clouds: Any, limit: int | None = None, seed: int = 0, batch_size: int = 32, workers: int = 0
+        self,
+        clouds: Any,
+        limit: int | None = None,
+        seed: int = 0,
+        batch_size: int = 32,
+        workers: int = 0,
+        transform: CloudTransform | None = None,
     ) -> None:
         super().__init__(clouds, limit, seed, batch_size=batch_size, num_workers=workers, collate_fn=collate_sets)
+        transform = CloudTransform(up="y") if transform is None else transform
+        if transform.features != ("position",):
+            raise ValueError(
+                f"corruptions change positions alone, and the network reads {', '.join(transform.features)}"
+            )
+        self._prepare = PrepareCloud(transform)
+        first = transform.up_axis - 1  # the axes in an order in which the second is up, without a reflection
+        self._axes = [axis % 3 for axis in range(first, first + 3)]
 
     def _plain(self, item: Data, index: int) -> Data:
-        return item
+        return self._prepare(item)
 
     def _corrupted(self, item: Data, index: int, kind: str, strength: int) -> Data:
-        return Data(pos=corrupt_cloud(item.pos, kind, strength, self._seed, index), y=item.y)
+        upright = self._chosen(item).pos[:, self._axes]
+        corrupted = corrupt_cloud(upright, kind, strength, self._seed, index)
+        return self._finished(Data(pos=corrupted[:, [self._axes.index(axis) for axis in range(3)]], y=item.y))
 
     def _reduced(self, item: Data, index: int, percent: int) -> Data:
-        return Data(pos=item.pos[torch.from_numpy(kept(len(item.pos), percent, self._seed, index))], y=item.y)
+        chosen = self._chosen(item)
+        rows = torch.from_numpy(kept(len(chosen.pos), percent, self._seed, index))
+        return self._finished(Data(pos=chosen.pos[rows], y=item.y))
+
+    def _chosen(self, item: Data) -> Data:
+        """Return the points that the network reads of a clean cloud, so that corruptions change what it would see."""
+        rows = self._prepare.choose(len(item.pos))
+        return item if rows is None else take_rows(item, rows)
+
+    def _finished(self, item: Data) -> Data:
+        """Center and scale what was corrupted; points that a corruption added stay."""
+        return Data(pos=place(item.pos, self._prepare.transform), y=item.y)
 
 
 class ImageViews(Views):

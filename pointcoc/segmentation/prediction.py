@@ -9,13 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch_geometric.data import Data
 
 from pointcoc.checks import check_count
+from pointcoc.data.cloud import Cloud
+from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.mask_transforms import PlainMask
+from pointcoc.data.prepare import (
+    check_features,
+    network_input,
+    place,
+    point_set,
+    replace_pos,
+    stack_features,
+    take_rows,
+    transform_of,
+)
 from pointcoc.data.scenes import scene_features
-from pointcoc.data.unit_ball import to_unit_ball
+from pointcoc.models.weights import CloudTransform
 from pointcoc.pointset import PointSet
-from pointcoc.predict import Labeled, Prediction, draw_classes, read_points, write_ply
+from pointcoc.predict import Labeled, Prediction, draw_classes, write_ply
 from pointcoc.predict.images import write_mask, write_picture
 from pointcoc.segmentation.inference import sliding_logits
 from pointcoc.segmentation.part_scores import choose_parts
@@ -54,12 +67,16 @@ class PointPrediction(Prediction):
 
     Args:
         category: name of the kind of object; of part segmentation only, and needed there.
+        columns: names of the columns of clouds in text or arrays, see `pointcoc.data.read_cloud`.
+        decimal: decimal mark of clouds in text.
 
     Raises:
         ValueError: if the category is missing, unknown, or not asked for.
     """
 
     category: str | None = None
+    columns: Sequence[str] | None = None
+    decimal: str = "."
 
     def __post_init__(self) -> None:
         num, known = self.model.config.num_categories, list(self.info.notes.get("categories") or ())
@@ -75,7 +92,7 @@ class PointPrediction(Prediction):
         notes = self.info.notes
         number = None if self.category is None else list(notes["categories"]).index(self.category)
         for file in files:
-            cloud = label_cloud(self.model, file, number, notes.get("parts"))
+            cloud = label_cloud(self.model, file, number, notes.get("parts"), self.columns, self.decimal)
             write_ply(out / f"{file.stem}.ply", cloud, self.model.config.num_classes)
 
 
@@ -95,44 +112,82 @@ def find_classes(model: nn.Module, image: Tensor, short_side: int, window: int |
 
 
 def label_cloud(
-    model: Any, path: str | Path, category: int | None = None, parts: Sequence[Sequence[int]] | None = None
+    model: Any,
+    path: str | Path,
+    category: int | None = None,
+    parts: Sequence[Sequence[int]] | None = None,
+    columns: Sequence[str] | None = None,
+    decimal: str = ".",
 ) -> Labeled:
     """Classify the points of a file.
 
-    Objects (a network with farthest points) are moved to the middle of their box and scaled to the unit ball; scenes
-    (a network with voxels) stay in meters, and get positions and colors as `SceneFolder` gives them.
+    The cloud is prepared as noted with the weights (see `pointcoc.data.PrepareCloud`). Of more points than the network
+    was trained on at once, disjoint random parts of that size are classified one after the other, so that every point
+    is answered at the density of the training. Weights without a note: objects (a network with farthest points) are
+    moved to the middle of their box and scaled to the unit ball; scenes (a network with voxels) stay in meters, and get
+    positions and colors as `SceneFolder` gives them.
 
     Args:
         model: a `PointSegmenter` in evaluation mode.
-        path: a cloud file (see `read_points`).
+        path: a cloud file (see `pointcoc.data.read_cloud`).
         category: kind of the object, for a model that is told it.
         parts: classes that are parts of each category, of which the category's are allowed.
+        columns: names of the columns of text and arrays, see `read_cloud`.
+        decimal: decimal mark of text.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or holds no colors that the model needs.
+        ValueError: if it cannot be read, or lacks a feature that the model reads.
     """
-    table = read_points(path)
-    like = next(model.parameters())
-    points = _points(model, table, Path(path)).to(like.device)
-    kind = None if category is None else torch.tensor([category], device=like.device)
-    with torch.no_grad():
-        logits = model(points, kind)
-    is_chosen = kind is not None and parts is not None
-    classes = choose_parts(logits, kind, points.ptr, parts) if is_chosen else logits.argmax(1)  # type: ignore
-    return Labeled(torch.from_numpy(table[:, :3].copy()), classes.cpu())
-
-
-def _points(model: Any, table: np.ndarray, path: Path) -> PointSet:
-    config = model.net.config
-    pos, colors = torch.from_numpy(table[:, :3].copy()), torch.from_numpy(table[:, 3:6].copy())
-    if config.in_channels not in (3, 6):
-        raise ValueError(f"clouds have 3 features a point, 6 with colors, but the model reads {config.in_channels}")
-    if config.in_channels == 6 and table.shape[1] < 6:
-        raise ValueError(f"{path} must hold colors, x y z r g b a point, for this model reads 6 features")
-    if config.anchors == "voxel":
-        pos, x = scene_features(pos, colors)
+    cloud = read_cloud(path, columns=columns, decimal=decimal)
+    logits = _logits(model, cloud, category)
+    is_chosen = category is not None and parts is not None
+    if is_chosen:
+        kind, ptr = torch.tensor([category]), torch.tensor([0, len(cloud)])
+        classes = choose_parts(logits, kind, ptr, parts)  # type: ignore[arg-type]
     else:
-        pos = to_unit_ball(pos)
-        x = torch.cat([pos, colors / 255 - 0.5], 1)
-    return PointSet(x[:, : config.in_channels].float(), pos.float(), torch.tensor([0, len(pos)]))
+        classes = logits.argmax(1)
+    return Labeled(cloud.pos, classes)
+
+
+def _logits(model: Any, cloud: Cloud, category: int | None) -> Tensor:
+    """Return the logits of all points, float32 on the CPU, shape (N, num_classes)."""
+    is_noted = isinstance(model.weights_info.transform, CloudTransform) if hasattr(model, "weights_info") else False
+    if not is_noted and model.net.config.anchors == "voxel":
+        return _run(model, _old_scene(model, cloud), category)
+    transform = transform_of(model)
+    chunks = _chunks(len(cloud), transform.num_points)
+    if len(chunks) == 1:
+        return _run(model, network_input(cloud, model, transform), category)
+    check_features(cloud.to_data(), transform.features, str(cloud.path or "the cloud"))
+    whole = replace_pos(cloud.to_data(), place(cloud.pos, transform))
+    logits = torch.empty(len(cloud), model.config.num_classes)
+    for rows in chunks:
+        part = stack_features(take_rows(whole, rows), transform.features)
+        logits[rows] = _run(model, point_set(part, model), category)
+    return logits
+
+
+def _chunks(count: int, size: int | None) -> list[Tensor]:
+    """Split rows at random, the same way each time, into parts of one size; the last one takes in rows of the first."""
+    if size is None or count <= size:
+        return [torch.arange(count)]
+    order = torch.from_numpy(np.random.default_rng(0).permutation(count))
+    missing = -count % size
+    return list(torch.cat([order, order[:missing]]).split(size))
+
+
+def _run(model: Any, points: PointSet, category: int | None) -> Tensor:
+    kind = None if category is None else torch.tensor([category], device=points.x.device)
+    with torch.no_grad():
+        return model(points, kind).float().cpu()
+
+
+def _old_scene(model: Any, cloud: Cloud) -> PointSet:
+    """Return a scene as recipes made it before they noted what they do to clouds."""
+    assumed = CloudTransform(features=("position", "color") if model.net.config.in_channels == 6 else ("position",))
+    transform_of(model, assumed)  # says so
+    check_features(cloud.to_data(), assumed.features, str(cloud.path or "the cloud"))
+    color = cloud.features.get("color", torch.zeros(len(cloud), 3))
+    pos, x = scene_features(cloud.pos, 255 * color)
+    return point_set(Data(x=x[:, : model.net.config.in_channels], pos=pos), model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pointcoc.checks import check_file, check_range
-from pointcoc.data.cloud_files import CLOUD_READERS, read_points
-from pointcoc.data.unit_ball import to_unit_ball
+from pointcoc.data.cloud import Cloud
+from pointcoc.data.cloud_files import CLOUD_READERS
+from pointcoc.data.cloud_files import read_cloud as read_file
+from pointcoc.data.prepare import PrepareCloud, fixed_choice, network_input, place, transform_of
 from pointcoc.models.network import ContextClusterNet
-from pointcoc.models.weights import ImageTransform, find_transform
+from pointcoc.models.weights import CloudTransform, ImageTransform, find_transform
 from pointcoc.pointset import PointSet
 from pointcoc.viz.trace import Trace, trace
 
@@ -26,25 +30,50 @@ def is_cloud_file(path: str | Path) -> bool:
     return Path(path).suffix.lower() in CLOUD_READERS
 
 
-def trace_file(path: str | Path, net: ContextClusterNet, size: int = IMAGE_SIZE, num_points: int = NUM_POINTS) -> Trace:
+def trace_file(
+    path: str | Path,
+    net: ContextClusterNet,
+    size: int = IMAGE_SIZE,
+    num_points: int | None = None,
+    columns: Sequence[str] | None = None,
+    decimal: str = ".",
+) -> Trace:
     """Read a file, run a network on it and trace its clusters.
 
     Args:
-        path: an image, or a cloud (.npy, .npz, .ply, .xyz, .txt, .pts, .h5).
+        path: an image, or a cloud (see `pointcoc.data.read_cloud`), which is prepared as its network was trained (see
+            `pointcoc.data.PrepareCloud`).
         net: a network for such inputs.
         size: longer side that an image gets, in pixels.
-        num_points: most points of a cloud; of a larger one this many are drawn at random, the same each time.
+        num_points: most points of a cloud; of a larger one this many are drawn at random, the same each time. None for
+            as many as are noted with the weights, 2,048 where none are.
+        columns: names of the columns of a cloud in text or arrays, see `read_cloud`.
+        decimal: decimal mark of a cloud in text.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be read, holds no points, or the network takes other inputs.
     """
     if is_cloud_file(path):
-        return trace(net, cloud_input(read_cloud(path, num_points), net, str(path)))[0]
+        if net.config.on_lattice:
+            raise ValueError(f"{path} is a cloud, but the network takes images; give weights for clouds")
+        return _trace_cloud(read_file(path, columns=columns, decimal=decimal), net, num_points)
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
     return trace(net, image_input(picture, net), picture)[0]
+
+
+def _trace_cloud(cloud: Cloud, net: ContextClusterNet, num_points: int | None) -> Trace:
+    transform = transform_of(net)
+    if num_points is not None:
+        check_range("num_points", num_points, 1)
+    transform = replace(transform, num_points=num_points or transform.num_points or NUM_POINTS)
+    points = network_input(cloud, net, transform)
+    rows = PrepareCloud(transform).choose(len(cloud))
+    color = cloud.features.get("color")
+    picture = color if color is None or rows is None else color[rows]
+    return trace(net, points, None if picture is None else picture.double())[0]
 
 
 def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
@@ -71,7 +100,8 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
 def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
     """Read the coordinates of a cloud, shape (N, 3), its box moved to the middle and its farthest point to distance 1.
 
-    See `pointcoc.predict.read_points` for what the files hold; colors are left out.
+    For the input of a trained network, `pointcoc.data.PrepareCloud` does what is noted with its weights. See
+    `pointcoc.data.read_cloud` for what the files hold; features are left out.
 
     Args:
         path: the file.
@@ -82,10 +112,9 @@ def read_cloud(path: str | Path, num_points: int = NUM_POINTS) -> Tensor:
         ValueError: if it is damaged, or holds no points, or points without three finite coordinates.
     """
     check_range("num_points", num_points, 1)
-    pos = torch.from_numpy(read_points(path, colors=False))
-    if len(pos) > num_points:
-        pos = pos[np.sort(np.random.default_rng(0).choice(len(pos), num_points, replace=False))]
-    return to_unit_ball(pos).float()
+    pos = read_file(path).pos
+    pos = pos if len(pos) <= num_points else pos[fixed_choice(len(pos), num_points)]
+    return place(pos, CloudTransform(center="box", scale="unit_ball"))
 
 
 def image_input(picture: Tensor, net: ContextClusterNet) -> Tensor:

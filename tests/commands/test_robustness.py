@@ -12,7 +12,7 @@ from PIL import Image
 from pointcoc import PRESETS, ContextClusterNet, NetworkConfig
 from pointcoc.cli import main
 from pointcoc.data import write_shapes
-from pointcoc.models import ImageTransform, WeightsInfo
+from pointcoc.models import CloudTransform, ImageTransform, WeightsInfo
 
 SMALL = {"depths": (1, 1), "dims": (8, 16), "heads": 2, "head_dims": 4, "mlp_ratios": 1, "strides": 4}
 
@@ -29,7 +29,8 @@ def write_weights(folder: Path, preset: str, transform: ImageTransform | None = 
         }
     )  # fmt: skip
     net = ContextClusterNet(config)
-    net.weights_info = WeightsInfo(transform=transform)
+    noted = transform if preset == "coc_tiny" else CloudTransform(up="y")
+    net.weights_info = WeightsInfo(transform=noted)
     net.save_pretrained(folder)
     return folder
 

@@ -78,11 +78,103 @@ def test_without_a_list_files_are_found_by_name_and_number(tmp_path):
     assert HDF5Clouds(tmp_path, "test", num_points=16).labels.tolist() == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
-def test_other_types_become_float32(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.float64, torch.float64),
+        (np.int32, torch.float64),
+        (np.float32, torch.float32),
+        (np.float16, torch.float32),
+        (np.uint8, torch.float32),
+        (">f8", torch.float64),
+    ],
+)
+def test_positions_have_a_type_that_holds_them(tmp_path, dtype, expected):
     write_folder(tmp_path, data=np.arange(192).reshape(4, 16, 3).astype(dtype), label=np.zeros(4, np.int64))
     clouds = HDF5Clouds(tmp_path, num_points=16)
-    assert clouds.points.dtype == torch.float32 and clouds.points[0, 1, 2] == 5
+    assert clouds.points.dtype == clouds[0].pos.dtype == expected and clouds.points[0, 1, 2] == 5
+
+
+def test_an_offset_of_millions_costs_no_digits(tmp_path):
+    data = np.random.default_rng(0).random((4, 16, 3)) + np.array([5e5, 4e6, 100])
+    write_folder(tmp_path, data=data)
+    assert np.array_equal(HDF5Clouds(tmp_path, num_points=16)[3].pos, data[3])
+
+
+COLORS = np.random.default_rng(1).integers(0, 256, (4, 16, 3)).astype(np.uint8)
+NORMALS = np.random.default_rng(2).normal(size=(4, 16, 3)).astype(np.float32)
+NORMALS /= np.linalg.norm(NORMALS, axis=-1, keepdims=True)
+
+
+def test_further_columns_are_read_on_request(tmp_path):
+    position = np.random.default_rng(0).random((4, 16, 3))
+    write_folder(tmp_path, data=np.concatenate([position, NORMALS], axis=2))
+    plain = HDF5Clouds(tmp_path, num_points=8)
+    assert plain.points.shape == (4, 8, 3) and plain[0].to_dict().keys() == {"pos", "y"}
+    assert "data of " in plain.remarks[0] and "has 3 further columns, which are not read" in plain.remarks[0]
+    clouds = HDF5Clouds(tmp_path, num_points=8, features=("position", "normal", "height"))
+    assert np.allclose(clouds[2].normal, NORMALS[2, :8]) and np.array_equal(clouds[2].pos, position[2, :8])
+    assert clouds[2].normal.dtype == torch.float32 and clouds.remarks == []
+    with pytest.raises(ValueError, match=r"color in data of .*train0.h5 must be colors of 0 to .*; are they normals\?"):
+        HDF5Clouds(tmp_path, num_points=8, features=("color",))
+
+
+def test_features_have_datasets_of_their_own(tmp_path):
+    strength = np.arange(64, dtype=np.uint16).reshape(4, 16)
+    write_folder(tmp_path, normal=NORMALS, color=COLORS, intensity=strength)
+    clouds = HDF5Clouds(tmp_path, num_points=5, features=("color", "intensity"))
+    assert np.allclose(clouds[1].color, COLORS[1, :5] / 255) and "holds normal, which is not read" in clouds.remarks[0]
+    assert np.allclose(clouds[1].intensity, strength[1, :5, None] / 65535)
+
+
+@pytest.mark.parametrize(
+    ("stored", "top"), [(COLORS, 255), (COLORS.astype(np.uint16) * 257, 65535), (COLORS / 255, 1), (COLORS * 1.0, 255)]
+)
+def test_colors_follow_the_type_of_the_file(tmp_path, stored, top):
+    write_folder(tmp_path, color=stored)
+    assert np.allclose(HDF5Clouds(tmp_path, num_points=16, features=("color",))[3].color, stored[3] / top)
+
+
+def test_columns_name_what_no_file_tells(tmp_path):
+    position = np.random.default_rng(0).random((4, 16, 3))
+    write_folder(tmp_path, data=np.concatenate([position, COLORS, NORMALS], axis=2))
+    asked = {"num_points": 16, "features": ("normal", "color")}
+    columns = ("x", "y", "z", "r", "g", "b", "nx", "ny", "nz")
+    cloud = HDF5Clouds(tmp_path, **asked, columns=columns)[0]
+    assert np.allclose(cloud.color, COLORS[0] / 255) and np.allclose(cloud.normal, NORMALS[0])
+    for wrong, message in (
+        (None, r"must hold normal \(3\) and color \(3\) .*; data has 6 further columns; name all of them by columns"),
+        (columns[:6], r"must name the 9 columns of data of .*train0.h5, x y z first"),
+        ((*columns[:6], "u", "v", "w"), "has no normal among its columns x y z r g b u v w"),
+        ((*columns[:6], "nx", "ny", "c"), "must name 3 columns of normal"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            HDF5Clouds(tmp_path, **asked, columns=wrong)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        (
+            {},
+            r"must hold normal \(3\) as datasets of this name, .*; data has 0 further columns, and the file holds",
+        ),
+        ({"normal": NORMALS[:, :4]}, r"normal of .* must be numbers of shape \(4, 16, 3\).*got shape \(4, 4, 3\)"),
+        ({"normal": NORMALS * 3}, r"must be normals of length 1, got the coordinate .*; are they colors\?"),
+        ({"normal": np.where(np.arange(4)[:, None, None] == 2, np.nan, NORMALS)}, "normal of .* must be finite; row 2"),
+    ],
+)
+def test_features_that_are_refused(tmp_path, datasets, message):
+    write_folder(tmp_path, **datasets)
+    with pytest.raises(ValueError, match=message):
+        HDF5Clouds(tmp_path, num_points=16, features=("normal",))
+
+
+def test_a_row_whose_feature_is_not_finite_can_be_left_out(tmp_path):
+    write_folder(tmp_path, normal=np.where(np.arange(4)[:, None, None] == 2, np.nan, NORMALS))
+    clouds = HDF5Clouds(tmp_path, num_points=16, features=("normal",), max_bad=1)
+    assert len(clouds) == 3 and clouds.left_out == [f"{tmp_path / 'ply_data_train0.h5'} row 2: normal out of range"]
+    assert clouds.counts.tolist() == [16, 16, 16]
 
 
 def test_batch(tmp_path):
@@ -99,8 +191,8 @@ def test_batch(tmp_path):
         ({"label": False}, r"ply_data_train0.h5 must hold .*; label is missing, it holds data"),
         ({"data": False, "label": False}, "data is missing, it holds nothing"),
         (
-            {"data": np.zeros((4, 16, 6))},
-            r"data of .*train0.h5 must be numbers of shape \(N, P, 3\).* got shape \(4, 16, 6\)",
+            {"data": np.zeros((4, 16, 2))},
+            r"data of .*train0.h5 must be numbers of shape \(N, P, 3\).* got shape \(4, 16, 2\)",
         ),
         ({"data": np.zeros((4, 3))}, r"got shape \(4, 3\) of float64"),
         ({"data": np.zeros((0, 16, 3))}, r"N, P > 0, got shape \(0, 16, 3\)"),

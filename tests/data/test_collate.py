@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
+from pointcoc import ContextClusterNet
 from pointcoc.data import collate_sets
 from pointcoc.pointset import PointSet
 
@@ -27,6 +28,13 @@ def test_batch_holds_the_items_in_order():
 def test_coordinates_are_the_features_without_x():
     points, _ = collate_sets([item(2), item(4)])
     assert points.x.equal(points.pos)
+
+
+def test_positions_in_float64_stay_and_meet_a_network_as_float32():
+    items = [Data(pos=torch.rand(size, 3, dtype=torch.float64), y=0) for size in (40, 1)]
+    points, _ = collate_sets(items)
+    assert (points.pos.dtype, points.x.dtype) == (torch.float64, torch.float32)
+    assert ContextClusterNet.from_preset("coc_points_small", num_classes=2)(points).shape == (2, 2)
 
 
 def test_features_and_sizes_are_kept():

@@ -184,3 +184,49 @@ def test_text_that_is_refused(tmp_path: Path) -> None:
     (root / "synsetoffset2category.txt").write_text("Bag\n")
     with pytest.raises(ValueError, match="must hold a name and a key in each line"):
         convert_part_text(root, tmp_path / "out")
+
+
+def write_pairs(root: Path, cap: str = "4\n1\n1\n", bag: str = "2\n1\n2\n") -> Path:
+    """The older layout: positions and parts in two files, parts from 1 in each category."""
+    write_text(root)
+    for key, parts in (("01", bag), ("02", cap)):
+        (root / key / "a.txt").unlink()
+        for name in ("points", "points_label"):
+            (root / key / name).mkdir()
+        (root / key / "points" / "a.pts").write_text("".join(f"500000.123 4000000.456 {row}\n" for row in range(3)))
+        (root / key / "points_label" / "a.seg").write_text(parts)
+    return root
+
+
+def test_the_older_layout_becomes_hdf5_with_parts_unique_over_categories(tmp_path: Path) -> None:
+    out = convert_part_text(write_pairs(tmp_path / "text"), tmp_path / "out", num_points=3)
+    data = HDF5Parts(out, "test")
+    assert data.parts == ((0, 1), (2, 3, 4, 5))  # parts of a cap that no object has keep their number
+    for item, category, parts in ((data[0], 1, [5, 2, 2]), (data[1], 0, [1, 0, 1])):
+        order = item.pos[:, 2].argsort()
+        assert item.category.tolist() == [category]
+        assert item.y[order].tolist() == parts
+        assert item.pos[order].tolist() == [[500000.123, 4000000.456, row] for row in range(3)]  # in float64
+    said = (out / "converted.txt").read_text()
+    assert "a .pts and a .seg file an object, parts from 1 in each category" in said
+    assert "objects: 2 train, 2 val, 2 test; 2 categories, 6 parts" in said
+    normal = convert_part_text(write_text(tmp_path / "normal"), tmp_path / "more", num_points=3)
+    assert "a text file an object, the part in its last column" in (normal / "converted.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ("0\n1\n1\n", r"a.seg parts of 1 or more, row 0 is \[500000.123, 4000000.456, 0.0\] and 0"),
+        ("1\n1\n", r"a.pts must hold rows x y z and .*a.seg as many rows of one part, got \(3, 3\) and \(2, 1\)"),
+        ("1\nx\n1\n", r"a.seg must hold rows of numbers one part: "),
+    ],
+)
+def test_the_older_layout_is_refused_with_file_and_row(tmp_path: Path, parts: str, sentence: str) -> None:
+    root = write_pairs(tmp_path / "text", cap=parts)
+    with pytest.raises(ValueError, match=sentence):
+        convert_part_text(root, tmp_path / "out")
+    (root / "02" / "points_label" / "a.seg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a.pts must have its parts in .*a.seg, which is missing"):
+        convert_part_text(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from pointcoc import ContextClusterNet
+from pointcoc.checks import InputWarning
+from pointcoc.models import CloudTransform, WeightsInfo
 from pointcoc.predict import Labeled, class_colors, read_points, write_ply
 from pointcoc.segmentation import PointSegmenter, label_cloud, point_segmentation
 
@@ -16,10 +18,15 @@ NARROW = {"dims": (8, 12, 16), "heads": 2, "head_dims": 4, "num_classes": 0, "de
 POINTS = np.array([[0.0, 1, 2, 255, 0, 51], [3, 4, 5, 0, 255, 0], [6, 7, 8, 1, 2, 3]])
 
 
-def segmenter(**settings) -> PointSegmenter:
+UNIT_BALL = CloudTransform(center="box", scale="unit_ball")
+
+
+def segmenter(noted: CloudTransform | None = UNIT_BALL, **settings) -> PointSegmenter:
     torch.manual_seed(0)
     net = ContextClusterNet.from_preset("coc_points_small", **NARROW, **settings)
-    return point_segmentation(net, num_classes=5, num_categories=2).eval()
+    model = point_segmentation(net, num_classes=5, num_categories=2).eval()
+    model.weights_info = WeightsInfo(transform=noted)
+    return model
 
 
 def test_a_ply_file_is_read_back_with_its_colors(tmp_path: Path) -> None:
@@ -74,7 +81,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"f.npy is not a file"):
         read_points(tmp_path / "f.npy")
     np.save(tmp_path / "g.npy", np.random.default_rng(0).normal(size=(9, 3)))
-    with pytest.raises(ValueError, match="must hold colors, x y z r g b a point"):
-        label_cloud(segmenter(in_channels=6), tmp_path / "g.npy", 0)
-    with pytest.raises(ValueError, match="but the model reads 4"):
-        label_cloud(segmenter(in_channels=4), tmp_path / "g.npy", 0)
+    with (
+        pytest.warns(InputWarning, match="the weights do not say how clouds became their input; assumed: all points"),
+        pytest.raises(ValueError, match=r"g\.npy has no color, which the network reads"),
+    ):
+        label_cloud(segmenter(None, in_channels=6), tmp_path / "g.npy", 0)
+    with pytest.raises(ValueError, match="the weights do not say which 4 features of a point the network reads"):
+        label_cloud(segmenter(None, in_channels=4), tmp_path / "g.npy", 0)

@@ -19,7 +19,7 @@ import pointcoc.predict
 from pointcoc import ContextClusterNet
 from pointcoc.cli import main
 from pointcoc.detection import MaskRCNNConfig
-from pointcoc.models import WeightsInfo, save_model
+from pointcoc.models import CloudTransform, WeightsInfo, save_model
 from pointcoc.models.weights import HubMixin, Kind
 from pointcoc.models.weights.kinds import KINDS
 from pointcoc.predict import Prediction, Predictor, predict, prediction, read_points
@@ -36,7 +36,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     net = ContextClusterNet.from_preset("coc_points_small", **NARROW)
     save_model(
-        root / "points" / "best", point_segmentation(net, num_classes=5, num_categories=2), WeightsInfo(notes=PARTS)
+        root / "points" / "best",
+        point_segmentation(net, num_classes=5, num_categories=2),
+        WeightsInfo(notes=PARTS, transform=CloudTransform(center="mean", scale="unit_ball")),
     )
     save_model(
         root / "pixels", semantic_fpn("coc_tiny", num_classes=3, centers=5), WeightsInfo(notes={"first_class": 1})
@@ -119,7 +121,7 @@ def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> 
         ("none.safetensors", (image,), "no weights at"),
         ("out", (image,), "no weights at"),
         ("broken.safetensors", (image,), "is truncated or not a checkpoint"),
-        ("net", (image,), "predict needs a model of detection or segmentation, got weights of the kind classifier"),
+        ("net", (image,), "predict names the class of clouds, and these weights are a classifier of images"),
         ("pixels", ("no.png",), "no.png is not a file"),
         ("pixels", (image, image), "image is there twice"),
         ("pixels", (str(place / "text.png"),), "is not an image that can be read"),

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from pointcoc import ContextClusterNet
-from pointcoc.models import ImageTransform, WeightsInfo
+from pointcoc.checks import InputWarning
+from pointcoc.models import CloudTransform, ImageTransform, WeightsInfo
 from pointcoc.viz.inputs import cloud_input, image_input, is_cloud_file, read_cloud, read_picture, trace_file
 
 POINTS = np.array([[0, 0, 0], [2, 0, 0], [0, 4, 0], [0, 0, 4], [2, 4, 4]], dtype=np.float64)
@@ -149,11 +150,18 @@ def test_images_are_normalized_as_the_weights_say(color_net: ContextClusterNet, 
 def test_a_network_for_other_inputs(tmp_path: Path, color_net, cloud_net) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", POINTS)
-    assert trace_file(tmp_path / "a.npy", cloud_net).points.num_points == 5
+    with pytest.warns(
+        InputWarning, match="the weights do not say how clouds became their input; assumed: all points, "
+    ):
+        assert trace_file(tmp_path / "a.npy", cloud_net).points.num_points == 5
     assert trace_file(tmp_path / "a.png", color_net, 12).points.num_points == 144
     with pytest.raises(ValueError, match="is an image, but the network takes clouds; give weights for images"):
         trace_file(tmp_path / "a.png", cloud_net)
     with pytest.raises(ValueError, match="is a cloud, but the network takes images; give weights for clouds"):
         trace_file(tmp_path / "a.npy", color_net)
+    six = ContextClusterNet.from_preset("coc_points_small", in_channels=6)
+    six.weights_info = WeightsInfo(transform=CloudTransform(features=("position", "color")))
+    with pytest.raises(ValueError, match=r"a\.npy has no color, which the network reads"):
+        trace_file(tmp_path / "a.npy", six)
     with pytest.raises(ValueError, match="has coordinates alone, but the network takes 6 features a point"):
         cloud_input(torch.zeros(3, 3), ContextClusterNet.from_preset("coc_points_small", in_channels=6))

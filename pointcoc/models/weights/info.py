@@ -1,6 +1,6 @@
 """What nothing in weights tells: license, source, how inputs are prepared, names of classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,24 @@ class WeightsInfo:
             names = self.class_names
             pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
             object.__setattr__(self, "class_names", {int(number): str(name) for number, name in pairs})
+
+    def check_classes(self, names: Mapping[int, str] | Sequence[str], where: str) -> None:
+        """Check that data has the classes that the weights tell apart, in the same order; nothing if none are stated.
+
+        Args:
+            names: name of each class of the data.
+            where: name of the data, for the error.
+
+        Raises:
+            ValueError: if a class has another name; the message holds number and names.
+        """
+        theirs = dict(names.items() if isinstance(names, Mapping) else enumerate(names))
+        for number, name in (self.class_names or {}).items():
+            if theirs.get(number) != name:
+                raise ValueError(
+                    f"weights and data do not fit: class {number} of the weights is {name!r}, that of {where} "
+                    f"{theirs.get(number)!r}"
+                )
 
 
 STARTED = "started from, and changed since: "

@@ -60,8 +60,8 @@ class CloudTransform:
             does no harm.
         features: what the network reads of each point, in this order, keys of `FEATURES`: "position" (after centering
             and scaling), "color" (red, green, blue in [-0.5, 0.5]), "normal" (of length 1), "intensity" (in [0, 1]
-            where the file stores integers, else as stored), "return_number" (1 for the first return), "height" (above the
-            local ground, units of the positions after scaling), "shape" (see `pointcoc.data.local_shape`).
+            where the file stores integers, else as stored), "return_number" (1 for the first return), "height" (above
+            the local ground, units of the positions after scaling), "shape" (see `pointcoc.data.local_shape`).
         spacing: median distance of a point of the training set to its nearest neighbor, in units of the positions after
             scaling; None if it was not measured.
         view_points: for scenes, the points of a view: the network reads overlapping views of the scene. None reads
