@@ -21,8 +21,6 @@ SAMPLE = 4096
 """Points whose distances tell the spacing of a scene."""
 VOXEL_RATIOS = (2.5, 5.0, 10.0, 20.0)
 """Edges of the cells of four stages over the spacing; rooms of S3DIS at 2 cm get the 0.05 to 0.4 m of `coc_scene`."""
-GROUND_RATIO = 50.0
-"""Radius of the ground over the spacing, where none is given."""
 
 
 def height_above_ground(pos: Tensor, radius: float) -> Tensor:
@@ -158,7 +156,7 @@ def _spreads(pos: Tensor, num_neighbors: int) -> tuple[Tensor, Tensor]:
     exact = pos.double() - pos.double().mean(0)
     ptr = torch.tensor([0, len(exact)], device=pos.device)
     parts = []
-    for rows in _along_grid(exact, num_neighbors).split(CHUNK):
+    for rows in torch.arange(len(exact), device=pos.device).split(CHUNK):
         query = exact[rows]
         index = knn(exact, ptr, query, torch.tensor([0, len(rows)], device=pos.device), min(num_neighbors, len(exact)))
         offset = exact[index] - query[:, None]
@@ -169,10 +167,6 @@ def _spreads(pos: Tensor, num_neighbors: int) -> tuple[Tensor, Tensor]:
     for rows, value, vector in parts:
         root[rows], normal[rows] = value, vector
     return root, normal
-
-
-def _along_grid(pos: Tensor, num_neighbors: int) -> Tensor:
-    return torch.arange(len(pos), device=pos.device)
 
 
 def median_spacing(pos: Tensor) -> float:
