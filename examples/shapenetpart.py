@@ -109,6 +109,7 @@ def open_split(settings: PartSettings, split: str, transform: PrepareCloud) -> H
             settings.data,
             split,
             PART_FORMATS,
+            None,
             num_points=settings.num_points,
             transform=transform,
             **settings.stored_features(),

@@ -1,7 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.cloud import Cloud
-from pointcoc.data.cloud_files import read_cloud
+from pointcoc.data.cloud_files import Labeled, read_cloud, write_cloud
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
@@ -34,6 +34,7 @@ __all__ = [
     "HDF5Clouds",
     "HDF5Parts",
     "HubImages",
+    "Labeled",
     "MaskFolder",
     "MirrorObjects",
     "PlainMask",
@@ -63,6 +64,7 @@ __all__ = [
     "shapes",
     "split_validation",
     "survey_scenes",
+    "write_cloud",
     "write_part_shapes",
     "write_shapes",
 ]
