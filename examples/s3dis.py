@@ -1,28 +1,45 @@
-"""Train a network to name what each point of a scanned room belongs to, and measure it on rooms it has not seen.
+"""Train a network to name what each point of a scene belongs to, and measure it on scenes it has not seen.
 
     python examples/s3dis.py --data Stanford3dDataset_v1.2_Aligned_Version --cache rooms  # one GPU; tested on Area 5
 
 `--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt or ROOM.npy (rows x y z r g b class); other
-scenes in meters fit too, with `--classes`. Anchors are points of voxels and regions are runs along a Hilbert curve, so
-that no step costs more than sorting, and a room of 1,000,000 points trains in the memory that
-benchmarks/results/scene-memory.md tells. Training takes the points around a random one; rooms are measured whole, every
-point. The last weights are measured: nothing is chosen on the test area. `--smoke` ends in seconds; `--resume auto`
-continues a run that was interrupted; `--weights runs/s3dis --eval-only` measures alone.
+scenes fit too, from the table to the forest, with `--classes`, whatever their units and offset. Of each point the
+network reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow
+the spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
+the same size, whose answers are joined, every point. Anchors are points of voxels and regions are runs along a Hilbert
+curve, so that no step costs more than sorting. The last weights are measured: nothing is chosen on the test area.
+`--smoke` ends in seconds; `--resume auto` continues a run that was interrupted; `--weights runs/s3dis --eval-only`
+measures alone.
+
+    python examples/s3dis.py --data PATH --train-areas Area_1 --test-areas Area_2 --classes ground tree \
+        --features height shape --max-points 8192 --minutes 10  # scans of a forest, two threads of a CPU
 
 What comes out on S3DIS has not been measured yet.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
+from torch_geometric.data import Data
 
-from pointcoc.data import RandomScene, SceneFolder, collate_points
+from pointcoc.data import (
+    IGNORE,
+    DescribedScenes,
+    RandomScene,
+    SceneFolder,
+    SceneInput,
+    SceneSurvey,
+    auto_voxels,
+    collate_points,
+    survey_scenes,
+)
 from pointcoc.data.scenes import S3DIS_CLASSES
-from pointcoc.models import ContextClusterNet
-from pointcoc.segmentation import point_segmentation
-from pointcoc.segmentation.tasks import PointTask
+from pointcoc.models import CloudTransform, ContextClusterNet
+from pointcoc.models.weights import find_weights, read_info
+from pointcoc.segmentation import class_weights, point_segmentation
+from pointcoc.segmentation.scene_task import SceneTask, collate_scenes
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
 from pointcoc.train.dense import DenseSettings, check_positive, start_from
 from pointcoc.train.processes import say
@@ -35,17 +52,34 @@ class SceneSettings(DenseSettings):
     data: Path
     """Folder that holds the areas."""
     train_areas: tuple[str, ...] = ("Area_1", "Area_2", "Area_3", "Area_4", "Area_6")
-    """Folders of the rooms to train on."""
+    """Folders of the scenes to train on."""
     test_areas: tuple[str, ...] = ("Area_5",)
-    """Folders of the rooms that the network is measured on."""
+    """Folders of the scenes that the network is measured on."""
     classes: tuple[str, ...] = S3DIS_CLASSES
     """Names of the classes."""
+    ignore: tuple[str, ...] = ()
+    """Classes that count nowhere, neither in the loss nor in a measure."""
+    class_weights: tuple[str, ...] = ("none",)
+    """Weights of the classes in the loss: none, inverse (of their share of the training points), sqrt (its square root),
+    or a number for each class."""
     cache: Path | None = None
-    """Folder that keeps parsed rooms, so that text is read once."""
-    voxels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
-    """Edges of the cells of the four stages, in meters."""
+    """Folder that keeps parsed scenes and computed features, so that each is read and computed once. Without it features
+    are kept in memory, 52 bytes a point in each process that loads data."""
+    features: tuple[str, ...] = ("height", "shape", "color")
+    """What the network reads of each point: position (in its view), height, shape, color, normal, intensity,
+    return_number."""
+    up: Literal["x", "y", "z"] = "z"
+    """The up axis."""
+    voxels: Literal["auto"] | tuple[float, ...] = "auto"
+    """Edges of the cells of the four stages, in units of the data; auto for 2.5, 5, 10 and 20 times the median distance of
+    neighbors, which are the 0.05 to 0.4 m of points 2 cm apart."""
+    ground_radius: float | None = None
+    """Radius in which the ground is looked for, and a quarter and four times it; 40 times the distance of neighbors if it
+    is not given."""
+    num_neighbors: int = 16
+    """Neighbors that tell the shape, and four times as many."""
     max_points: int = 80_000
-    """Points of a training view."""
+    """Points of a view, in training and in the test."""
     updates: int = 20_000
     """Updates of the run; 0 for `epochs`."""
     batch_size: int = 4
@@ -59,32 +93,90 @@ class SceneSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "max_points")
+        check_positive(self, "max_points", "num_neighbors")
+        if unknown := set(self.ignore) - set(self.classes):
+            raise ValueError(f"ignore must name some of the classes {', '.join(self.classes)}, got {min(unknown)!r}")
+        self.transform(1.0)  # checks the rest
 
     def shrink(self) -> Self:
         """The same settings, reduced to a run of seconds if `smoke` is set: two updates of two small views."""
         return replace(super().shrink(), batch_size=2, max_points=2000) if self.smoke else self
 
+    def transform(self, spacing: float) -> CloudTransform:
+        """Return how scenes become the input of the network, as it is noted with the weights."""
+        return CloudTransform(
+            up=self.up,
+            features=self.features,
+            spacing=spacing,
+            view_points=self.max_points,
+            ground_radius=self.ground_radius,
+            num_neighbors=self.num_neighbors,
+        )
+
 
 def main(settings: SceneSettings) -> dict[str, float]:
-    """Train, then measure on the rooms of the test areas, or measure alone."""
+    """Train, then measure on the scenes of the test areas, or measure alone."""
     torch.manual_seed(settings.seed)
-    test = open_areas(settings, settings.test_areas)
-    loader = make_test_loader(test, settings, collate_fn=collate_points, batch_size=1)
-    net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=6, dense=True, voxels=settings.voxels)
-    model = start_from(point_segmentation(net, num_classes=len(settings.classes), dropout=0.0), settings)
-    task = PointTask(len(settings.classes), notes={"classes": settings.classes})  # pointcoc predict reads them
+    scenes = open_areas(settings, settings.train_areas)
+    noted = noted_transform(settings)
+    survey = None if settings.eval_only and noted is not None else survey_scenes(scenes, len(settings.classes))
+    transform = settings.transform(survey.spacing) if noted is None and survey is not None else noted
+    assert transform is not None and transform.spacing is not None
+    inputs = SceneInput(transform)
+    model = start_from(build(settings, transform), settings)
+    model.weights_info = replace(model.weights_info, transform=transform)  # pointcoc predict reads it, and the notes
+    test = DescribedScenes(open_areas(settings, settings.test_areas), inputs, cache=settings.cache)
+    loader = make_test_loader(test, settings, collate_fn=collate_scenes, batch_size=1)
+    weights = None if survey is None else class_weights(settings.class_weights, survey.class_counts)
+    task = SceneTask(len(settings.classes), inputs, {"classes": settings.classes}, weights)
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
-    say(f"{len(train)} training and {len(test)} test rooms")
+    assert survey is not None
+    train = train_views(settings, scenes, inputs, survey)
+    say(
+        f"{len(scenes)} training scenes, {len(train)} views of up to {inputs.view_points:,} points an epoch, and "
+        f"{len(test)} test scenes; points {transform.spacing:.3g} apart"
+    )
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 
 
-def open_areas(settings: SceneSettings, areas: tuple[str, ...], transform: RandomScene | None = None) -> SceneFolder:
-    """Open the rooms of some areas."""
-    return SceneFolder(settings.data, areas, classes=settings.classes, cache=settings.cache, transform=transform)
+def build(settings: SceneSettings, transform: CloudTransform) -> torch.nn.Module:
+    """Make the network of some settings."""
+    voxels = auto_voxels(transform.spacing) if settings.voxels == "auto" else settings.voxels
+    channels = transform.num_features
+    net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=channels, dense=True, voxels=voxels)
+    return point_segmentation(net, num_classes=len(settings.classes), dropout=0.0)
+
+
+def noted_transform(settings: SceneSettings) -> CloudTransform | None:
+    """Return the transform that is noted with --weights, if there is one for scenes."""
+    if settings.weights is None:
+        return None
+    transform = read_info(find_weights(settings.weights))[1].transform
+    return transform if isinstance(transform, CloudTransform) and transform.view_points is not None else None
+
+
+def open_areas(settings: SceneSettings, areas: tuple[str, ...]) -> SceneFolder:
+    """Open the scenes of some areas."""
+    ignored = [settings.classes.index(name) for name in settings.ignore]
+
+    def prepare(scene: Data) -> Data:
+        scene.y[torch.isin(scene.y, torch.tensor(ignored, dtype=torch.int64))] = IGNORE
+        if getattr(scene, "color", None) is None and scene.x is not None:
+            scene.color = scene.x[:, 3:] + 0.5
+        return scene
+
+    return SceneFolder(settings.data, areas, classes=settings.classes, cache=settings.cache, transform=prepare)
+
+
+def train_views(
+    settings: SceneSettings, scenes: SceneFolder, inputs: SceneInput, survey: SceneSurvey
+) -> DescribedScenes:
+    """Return random views of the training scenes, as many of each as its points fill."""
+    visits = survey.visits(inputs.view_points)
+    visits *= -(-settings.batch_size // len(visits))  # an epoch has an update at least
+    return DescribedScenes(scenes, inputs, cache=settings.cache, transform=RandomScene(inputs), visits=visits)
 
 
 # The path below is a part of the command line that names --data, which replaces it.

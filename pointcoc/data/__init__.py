@@ -15,8 +15,12 @@ from pointcoc.data.part_shapes import part_shapes, write_part_shapes
 from pointcoc.data.part_text import convert_part_text
 from pointcoc.data.prepare import PrepareCloud
 from pointcoc.data.rand_augment import keep_posterize_bits
+from pointcoc.data.random_scene import DescribedScenes, RandomScene
 from pointcoc.data.scanobjectnn import ScanObjectNN
-from pointcoc.data.scenes import RandomScene, SceneFolder
+from pointcoc.data.scene_features import auto_voxels, height_above_ground, local_normals, local_shape, median_spacing
+from pointcoc.data.scene_input import SceneInput
+from pointcoc.data.scene_survey import SceneSurvey, survey_scenes
+from pointcoc.data.scenes import SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.sources import HubImages, ShardImages
 from pointcoc.data.splits import split_validation
@@ -26,6 +30,7 @@ __all__ = [
     "Cloud",
     "CloudFolder",
     "CocoImages",
+    "DescribedScenes",
     "DigitImages",
     "DigitInk",
     "HDF5Clouds",
@@ -40,19 +45,27 @@ __all__ = [
     "RandomScene",
     "ScanObjectNN",
     "SceneFolder",
+    "SceneInput",
+    "SceneSurvey",
     "ShardImages",
+    "auto_voxels",
     "collate_parts",
     "collate_points",
     "collate_sets",
     "convert_part_text",
     "digits",
+    "height_above_ground",
     "image_folder",
     "ink_points",
     "keep_posterize_bits",
+    "local_normals",
+    "local_shape",
+    "median_spacing",
     "part_shapes",
     "read_cloud",
     "shapes",
     "split_validation",
+    "survey_scenes",
     "write_cloud",
     "write_part_shapes",
     "write_shapes",

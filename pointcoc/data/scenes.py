@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from pointcoc.checks import check_count, check_folder, check_range
+from pointcoc.checks import check_folder
 from pointcoc.data.mask_folder import IGNORE
 from pointcoc.files import atomic, first_line
 
@@ -110,56 +110,6 @@ def scene_features(pos: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
     pos = (pos - pos.amin(0)).float()
     middle = torch.cat([(pos.amax(0) / 2)[:2], pos.new_zeros(1)])
     return pos, torch.cat([pos - middle, color.float() / 255 - 0.5], dim=1)
-
-
-class RandomScene:
-    """Training view of a room: points around a random one, turned about the up axis, with scale and colors dropped.
-
-    Args:
-        max_points: most points that are kept, the nearest to the random one by horizontal distance.
-        turn: turn by any angle.
-        scale: lowest and highest factor of the size.
-        drop_color: probability to set all colors to 0.
-    """
-
-    def __init__(
-        self,
-        max_points: int = 80_000,
-        turn: bool = True,
-        scale: tuple[float, float] = (0.9, 1.1),
-        drop_color: float = 0.2,
-    ):
-        check_count("max_points", max_points)
-        if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be two positive factors, the lower first, got {scale}")
-        check_range("drop_color", drop_color, 0, 1)
-        self.max_points = max_points
-        self.turn = turn
-        self.scale = scale
-        self.drop_color = drop_color
-
-    def __call__(self, room: Data) -> Data:
-        """Return a part of a room."""
-        rows = self._choose(room.pos)
-        matrix = self._matrix(room.pos.dtype)
-        x = room.x[rows].clone()
-        x[:, :3] = (x[:, :3] - x[:, :3].mean(0) * x.new_tensor([1, 1, 0])) @ matrix
-        if torch.rand(()) < self.drop_color:
-            x[:, 3:] = 0
-        return Data(x=x, pos=room.pos[rows] @ matrix, y=room.y[rows])
-
-    def _choose(self, pos: Tensor) -> Tensor:
-        if len(pos) <= self.max_points:
-            return torch.arange(len(pos))
-        distance = (pos[:, :2] - pos[torch.randint(len(pos), ()), :2]).square().sum(1)
-        return distance.topk(self.max_points, largest=False).indices
-
-    def _matrix(self, dtype: torch.dtype) -> Tensor:
-        low, high = self.scale
-        factor = low + (high - low) * torch.rand(())
-        angle = 2 * torch.pi * torch.rand(()) if self.turn else torch.zeros(())
-        cos, sin = angle.cos(), angle.sin()
-        return (factor * torch.tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])).to(dtype)
 
 
 def _rooms(area: Path) -> list[Path]:

@@ -26,12 +26,14 @@ from pointcoc.data.prepare import (
     take_rows,
     transform_of,
 )
+from pointcoc.data.scene_input import SceneInput
 from pointcoc.data.scenes import scene_features
 from pointcoc.models.weights import CloudTransform
 from pointcoc.pointset import PointSet
 from pointcoc.predict import Prediction, draw_classes
 from pointcoc.predict.images import write_mask, write_picture
 from pointcoc.segmentation.inference import sliding_logits
+from pointcoc.segmentation.scene_views import scene_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,9 @@ def _logits(model: Any, cloud: Cloud, category: int | None) -> Tensor:
     if not is_noted and model.net.config.anchors == "voxel":
         return _run(model, _old_scene(model, cloud), category)
     transform = transform_of(model)
+    if transform.view_points is not None:
+        inputs = SceneInput(transform)
+        return scene_scores(model, inputs.describe(cloud), inputs)[0].log()
     chunks = _chunks(len(cloud), transform.num_points)
     if len(chunks) == 1:
         return _run(model, network_input(cloud, model, transform), category)

@@ -63,14 +63,22 @@ class PixelTask(Task):
         num_classes: classes of a pixel; -100 in a mask counts nowhere.
         window: side of the sliding windows of a measure, in pixels; 0 reads whole images.
         notes: see `Task`.
+        class_weights: weight of each class in the loss, shape (num_classes,); None for equal ones.
     """
 
     headline = "mean_iou"
 
-    def __init__(self, num_classes: int, window: int = 0, notes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        window: int = 0,
+        notes: Mapping[str, Any] | None = None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         self.num_classes = num_classes
         self.window = window
         self.notes = notes or {}
+        self.class_weights = class_weights
 
     def new_scores(self) -> ClassScores:
         """Make loss and counts of classes, empty."""
@@ -79,7 +87,7 @@ class PixelTask(Task):
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over pixels, for each image; see `Task`."""
         item = torch.arange(len(inputs), device=targets.device)
-        return class_loss(model(inputs), targets, item, len(inputs), scores, "masks")
+        return class_loss(model(inputs), targets, item, len(inputs), scores, "masks", self.class_weights)
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare with the masks at their own size, one image at a time; see `Task`."""
@@ -89,7 +97,7 @@ class PixelTask(Task):
                 with accelerator.autocast():
                     logits = sliding_logits(model, image, self.window) if self.window else model(image[None])[0]
                 logits = interpolate(logits[None].float(), mask.shape[-2:], mode="bilinear", align_corners=False)
-                class_loss(logits, mask[None], mask.new_zeros(1), 1, scores, "masks")
+                class_loss(logits, mask[None], mask.new_zeros(1), 1, scores, "masks", self.class_weights)
         return scores.joined(accelerator).compute()
 
 
@@ -99,13 +107,17 @@ class PointTask(Task):
     Args:
         num_classes: classes of a point; the class -100 counts nowhere.
         notes: see `Task`.
+        class_weights: weight of each class in the loss, shape (num_classes,); None for equal ones.
     """
 
     headline = "mean_iou"
 
-    def __init__(self, num_classes: int, notes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, num_classes: int, notes: Mapping[str, Any] | None = None, class_weights: Tensor | None = None
+    ) -> None:
         self.num_classes = num_classes
         self.notes = notes or {}
+        self.class_weights = class_weights
 
     def new_scores(self) -> PointScores:
         """Make loss and counts of classes, empty."""
@@ -113,7 +125,8 @@ class PointTask(Task):
 
     def loss(self, model: nn.Module, inputs: Any, targets: Any, scores: PassScores) -> Tensor:
         """Cross entropy, mean over points, for each set; see `Task`."""
-        return class_loss(model(inputs), targets, inputs.batch, inputs.num_sets, scores, "classes of points")
+        sets, name = (inputs.batch, inputs.num_sets), "classes of points"
+        return class_loss(model(inputs), targets, *sets, scores, name, self.class_weights)
 
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare every point of every set; see `Task`."""
@@ -162,7 +175,13 @@ class PartTask(PointTask):
 
 
 def class_loss(
-    logits: Tensor, targets: Tensor, item: Tensor, num_items: int, scores: PassScores, name: str = "targets"
+    logits: Tensor,
+    targets: Tensor,
+    item: Tensor,
+    num_items: int,
+    scores: PassScores,
+    name: str = "targets",
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Return the sum over items of their mean cross entropies over what counts; 0 for items where nothing counts.
 
@@ -175,18 +194,23 @@ def class_loss(
         num_items: number of items.
         scores: a `ClassScores`, which takes it in.
         name: what the targets are, for messages.
+        class_weights: weight of each class in the means, shape (num_classes,); None for equal ones.
 
     Raises:
         ValueError: if the targets are not allowed (see `check_classes`).
     """
     assert isinstance(scores, ClassScores)
     check_classes(name, targets, (len(logits), *logits.shape[2:]), scores.confusion.num_classes)
-    losses = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
+    weights = None if class_weights is None else class_weights.to(logits)
+    losses = cross_entropy(logits, targets, weights, ignore_index=IGNORE, reduction="none")
+    is_counted = targets != IGNORE
+    shares = is_counted.to(losses.dtype)
+    shares = shares if weights is None else shares * weights[targets.where(is_counted, 0)]
     sums, counts = (
         each.new_zeros(num_items).index_add(0, item, each.reshape(len(targets), -1).sum(1))
-        for each in (losses, (targets != IGNORE).to(losses.dtype))
+        for each in (losses, shares)
     )
-    loss = (sums / counts.clamp(min=1)).sum()
+    loss = (sums / torch.where(counts > 0, counts, 1)).sum()
     scores.update(loss, num_items, logits.argmax(1), targets)
     return loss
 

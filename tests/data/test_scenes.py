@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointcoc.data import IGNORE, RandomScene, SceneFolder
+from pointcoc.data import IGNORE, SceneFolder
 from pointcoc.data.scenes import S3DIS_CLASSES
 
 
@@ -49,23 +49,6 @@ def test_a_cache_is_written_once_and_arrays_are_read(tmp_path: Path) -> None:
     assert SceneFolder(tmp_path, ["Area_1"]).rooms == [tmp_path / "Area_1" / "office_1.npy"]
 
 
-def test_views_are_near_points_turned_about_the_up_axis() -> None:
-    torch.manual_seed(0)
-    pos = torch.rand(500, 3) * torch.tensor([10.0, 10.0, 3.0])
-    room = type("Room", (), {"pos": pos, "x": torch.cat([pos, torch.ones(500, 3)], 1), "y": torch.arange(500)})()
-    view = RandomScene(max_points=40, scale=(2.0, 2.0), drop_color=1.0)(room)
-    assert len(view.pos) == 40
-    assert bool((view.x[:, 3:] == 0).all())
-    original = pos[view.y]
-    torch.testing.assert_close(view.pos[:, 2], 2 * original[:, 2])
-    torch.testing.assert_close(torch.pdist(view.pos), 2 * torch.pdist(original), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(view.x[:, :2].mean(0), torch.zeros(2), rtol=0, atol=1e-4)
-    assert torch.pdist(original[:, :2]).max() < 6
-    same = RandomScene(max_points=500, turn=False, scale=(1.0, 1.0), drop_color=0.0)(room)
-    assert torch.equal(same.pos, pos)
-    assert bool((same.x[:, 3:] == 1).all())
-
-
 def test_what_is_refused_names_file_and_row(tmp_path: Path) -> None:
     for number, (content, sentence) in enumerate(
         (
@@ -95,10 +78,3 @@ def test_what_is_refused_names_file_and_row(tmp_path: Path) -> None:
     (tmp_path / "0" / "Area_3" / "hall.npy").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"hall.npy cannot be read as an array of NumPy"):
         SceneFolder(tmp_path / "0", ["Area_3"])[0]
-    for words, sentence in (
-        ({"max_points": 0}, "max_points must be an integer of at least 1"),
-        ({"scale": (1.1, 0.9)}, "two positive factors, the lower first"),
-        ({"drop_color": 1.5}, r"drop_color must be in \[0, 1\], got 1.5"),
-    ):
-        with pytest.raises(ValueError, match=sentence):
-            RandomScene(**words)

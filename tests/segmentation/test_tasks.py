@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
 from pointcoc.data import collate_points
-from pointcoc.segmentation.tasks import PixelTask, PointTask
+from pointcoc.segmentation.tasks import PixelTask, PointTask, class_loss
 from pointcoc.train import Settings, evaluate, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader")
@@ -212,3 +212,23 @@ def test_scores_of_runs_that_kept_counts_in_a_buffer_are_read() -> None:
     later.restore(state)
     assert later.compute() == scores.compute()
     assert later.confusion.counts.tolist() == [[1, 1], [0, 0]]
+
+
+def test_class_weights_by_hand() -> None:
+    """A class of weight w counts as w points of it would; the mean is over weights."""
+    logits, targets = torch.randn(5, 3), torch.tensor([0, 2, IGNORED, 1, 2])
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    item = torch.tensor([0, 0, 0, 1, 1])
+    expected = sum(cross_entropy(logits[a:b], targets[a:b], weights, ignore_index=IGNORED) for a, b in ((0, 3), (3, 5)))
+    scores = PointTask(3).new_scores()
+    found = class_loss(logits, targets, item, 2, scores, class_weights=weights)
+    torch.testing.assert_close(found, expected)
+    plain = class_loss(logits, targets, item, 2, PointTask(3).new_scores())
+    ones = class_loss(logits, targets, item, 2, PointTask(3).new_scores(), class_weights=torch.ones(3))
+    torch.testing.assert_close(ones, plain)
+    zero = class_loss(logits[:1], targets[:1], item[:1], 1, scores, class_weights=torch.tensor([0.0, 1.0, 1.0]))
+    assert float(zero) == 0
+    images, masks = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    task = PixelTask(3, class_weights=weights)
+    one = [cross_entropy(image[None], mask[None], weights) for image, mask in zip(images, masks, strict=True)]
+    torch.testing.assert_close(task.loss(nn.Identity(), images, masks, task.new_scores()), sum(one))

@@ -13,7 +13,7 @@ CENTERS = ("none", "box", "mean")
 SCALES = ("none", "unit_ball")
 AXES = ("x", "y", "z")
 FEATURES = {
-    "position": 3, "color": 3, "normal": 3, "intensity": 1, "return_number": 1, "height": 1, "shape": 5,
+    "position": 3, "color": 3, "normal": 3, "intensity": 1, "return_number": 1, "height": 3, "shape": 10,
 }  # fmt: skip
 """Features of a point, and how many numbers each has; see `CloudTransform`."""
 
@@ -60,13 +60,14 @@ class CloudTransform:
             does no harm.
         features: what the network reads of each point, in this order, keys of `FEATURES`: "position" (after centering
             and scaling), "color" (red, green, blue in [-0.5, 0.5]), "normal" (of length 1), "intensity" (in [0, 1]
-            where the file stores integers, else as stored), "return_number" (1 for the first return), "height" (above
-            the local ground, units of the positions after scaling), "shape" (see `pointcoc.data.local_shape`).
+            where the file stores integers, else as stored), "return_number" (1 for the first return); of scenes also
+            "height" (above the ground within a quarter of `ground_radius`, within it, and within four times as far) and
+            "shape" (of `num_neighbors` and of four times as many, see `pointcoc.data.local_shape`).
         spacing: median distance of a point of the training set to its nearest neighbor, in units of the positions after
             scaling; None if it was not measured.
         view_points: for scenes, the points of a view: the network reads overlapping views of the scene. None reads
             clouds at once.
-        ground_radius: for "height", radius within which the ground is the lowest point, units of the positions.
+        ground_radius: for "height", radius in which the ground is looked for, units of the positions.
         num_neighbors: for "shape", neighbors of a point.
 
     Raises:

@@ -1,0 +1,135 @@
+"""Training views of scenes: points around a random one, turned, and scenes whose features are computed once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch_geometric.data import Data
+
+from pointcoc.checks import check_range
+from pointcoc.data.scene_input import SceneInput
+from pointcoc.files import atomic
+
+FORMAT = 1
+"""Rises when other numbers are computed: files of before are not read."""
+
+
+class DescribedScenes(Dataset):
+    """Scenes as `SceneInput.describe` returns them; what is computed from positions is kept.
+
+    Args:
+        scenes: data set of scenes, items with `pos`, `y` and stored features, such as `SceneFolder`.
+        inputs: describes them.
+        cache: folder that keeps what was computed, under a name that depends on positions and settings; None keeps it
+            in memory, 52 bytes a point for heights and shapes, in each process that loads data.
+        transform: maps a described scene to what the data set returns.
+        visits: scene of each item, so that large scenes come more often; each once if it is not given.
+    """
+
+    def __init__(
+        self,
+        scenes: Any,
+        inputs: SceneInput,
+        *,
+        cache: str | Path | None = None,
+        transform: Callable[[Data], Data] | None = None,
+        visits: Sequence[int] | None = None,
+    ) -> None:
+        self.scenes = scenes
+        self.inputs = inputs
+        self.cache = None if cache is None else Path(cache).expanduser()
+        self.transform = transform
+        self.visits = range(len(scenes)) if visits is None else visits
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.visits)
+
+    def source(self, index: int) -> str:
+        """Return the file or folder of a scene, for messages."""
+        return self.scenes.source(self.visits[index])
+
+    def __getitem__(self, index: int) -> Data:
+        """Return a scene."""
+        number = self.visits[index]
+        scene = self.scenes[number]
+        described = self.inputs.describe(scene, self._computed(number, scene))
+        return described if self.transform is None else self.transform(described)
+
+    def _computed(self, index: int, scene: Data) -> Tensor:
+        if index in self._kept:
+            return self._kept[index]
+        pos = self.inputs.upright(scene.pos.double())
+        if self.cache is None:
+            return self._kept.setdefault(index, self.inputs.compute(pos))
+        file = self.cache / "features" / f"{self._key(pos)}.npy"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(file, is_shared=True) as temporary, temporary.open("wb") as stream:
+                np.save(stream, self.inputs.compute(pos).numpy())
+        return torch.from_numpy(np.load(file, allow_pickle=False))
+
+    def _key(self, pos: Tensor) -> str:
+        one = self.inputs.transform
+        names = [name for name in ("height", "shape") if name in one.features]
+        settings = (FORMAT, names, one.spacing, one.ground_radius, one.num_neighbors)
+        return hashlib.sha256(pos.contiguous().numpy().tobytes() + repr(settings).encode()).hexdigest()[:32]
+
+
+class RandomScene:
+    """Training view of a described scene: the points around a random one, turned about the up axis and scaled.
+
+    Args:
+        inputs: makes views; `view_points` of its transform says how many points are kept, the nearest by horizontal
+            distance.
+        turn: turn by any angle.
+        scale: lowest and highest factor of the size.
+        drop_color: probability to set all colors of a view to 0.
+
+    Raises:
+        ValueError: if a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        inputs: SceneInput,
+        turn: bool = True,
+        scale: tuple[float, float] = (0.9, 1.1),
+        drop_color: float = 0.2,
+    ) -> None:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale must be two positive factors, the lower first, got {scale}")
+        check_range("drop_color", drop_color, 0, 1)
+        self.inputs = inputs
+        self.turn = turn
+        self.scale = scale
+        self.drop_color = drop_color
+
+    def __call__(self, scene: Data) -> Data:
+        """Return a view of a scene."""
+        view = self.inputs.view(scene, self._choose(scene.pos), self._matrix())
+        if torch.rand(()) < self.drop_color and "color" in self.inputs.columns:
+            view.x[:, self.inputs.columns["color"]] = 0
+        return view
+
+    def _choose(self, pos: Tensor) -> Tensor:
+        num = self.inputs.view_points
+        if len(pos) <= num:
+            return torch.arange(len(pos))
+        distance = (pos[:, :2] - pos[torch.randint(len(pos), ()), :2]).square().sum(1)
+        return distance.topk(num, largest=False).indices
+
+    def _matrix(self) -> Tensor:
+        low, high = self.scale
+        factor = low + (high - low) * torch.rand(())
+        angle = 2 * torch.pi * torch.rand(()) if self.turn else torch.zeros(())
+        cos, sin = angle.cos(), angle.sin()
+        return factor * torch.tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
