@@ -140,11 +140,16 @@ def read_for_network(
     return read_cloud(path, columns=columns, decimal=decimal, num_points=num_points)
 
 
+def say_remarks(cloud: Cloud) -> None:
+    """Warn of everything that the reader of a cloud left out, dropped or repaired."""
+    for remark in cloud.remarks:
+        warnings.warn(f"{cloud.path or 'the cloud'}: {remark}", InputWarning, stacklevel=2)
+
+
 def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointSet:
     """Make the input of a model of one cloud, on the device and in the dtype of the model.
 
-    Warns where the number of points is not that of the training and matters; what the reader of the cloud had to
-    remark is a warning too.
+    Warns where the number of points is not that of the training and matters.
 
     Args:
         cloud: from `read_cloud`.
@@ -157,8 +162,6 @@ def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointS
     where = str(cloud.path or "the cloud")
     if getattr(getattr(model, "net", model).config, "on_lattice", False):
         raise ValueError(f"{where} is a cloud, but the network takes images; give weights for clouds")
-    for remark in cloud.remarks:
-        warnings.warn(f"{where}: {remark}", InputWarning, stacklevel=2)
     wanted = transform.num_points
     if wanted is not None and len(cloud) < wanted and not transform.any_num_points:
         warnings.warn(

@@ -15,7 +15,15 @@ from pointcoc.checks import check_file, check_range
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.cloud_files import read_cloud as read_file
-from pointcoc.data.prepare import PrepareCloud, fixed_choice, network_input, place, read_for_network, transform_of
+from pointcoc.data.prepare import (
+    PrepareCloud,
+    fixed_choice,
+    network_input,
+    place,
+    read_for_network,
+    say_remarks,
+    transform_of,
+)
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.weights import CloudTransform, ImageTransform, find_transform
 from pointcoc.pointset import PointSet
@@ -58,7 +66,9 @@ def trace_file(
         if net.config.on_lattice:
             raise ValueError(f"{path} is a cloud, but the network takes images; give weights for clouds")
         transform = transform_of(net)
-        return _trace_cloud(read_for_network(path, transform, columns, decimal), net, transform, num_points)
+        cloud = read_for_network(path, transform, columns, decimal)
+        say_remarks(cloud)
+        return _trace_cloud(cloud, net, transform, num_points)
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
