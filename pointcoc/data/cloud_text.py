@@ -106,6 +106,8 @@ def find_layout(text: str, reading: Reading) -> Layout:
             names = names if is_below_header else None
             return Layout(skip=number, names=names, delimiter=delimiter, count=count)
         found = _header(stripped, reading)
+        if found is None and reading.columns is not None and not any(_is_number(token) for token in tokens):
+            continue  # a header whose names the caller knows better
         if found is None:
             return Layout(skip=number, names=None, delimiter=delimiter, count=count)
         names = found

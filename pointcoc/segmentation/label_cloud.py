@@ -55,8 +55,8 @@ def label_cloud(
     scores are averaged; of objects with more points than the network was trained on at once, disjoint random parts of
     that size are classified one after the other. So every point is answered, at the density of the training, and
     memory does not grow with the network. Weights without a note: objects (a network with farthest points) are moved to
-    the middle of their box and scaled to the unit ball; scenes (a network with voxels) stay in meters, and get positions
-    and colors as `SceneFolder` once gave them.
+    the middle of their box and scaled to the unit ball; scenes (a network with voxels) stay in meters, and get
+    positions and colors as `SceneFolder` once gave them.
 
     Args:
         model: a `PointSegmenter` in evaluation mode.
