@@ -144,7 +144,7 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
         with torch.inference_mode(False):  # a plan made during inference must serve training too
             return make_plan(_clone(points), stages)
     if not torch.compiler.is_compiling():
-        _check_sets(points.validate(), on_lattice)
+        _check_sets(points.with_x(points.x[:, :0]).validate(), on_lattice)  # features are checked where they are read
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
     plans: list[StagePlan] = []

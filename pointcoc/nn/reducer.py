@@ -19,7 +19,7 @@ from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
 from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.folded import frozen
-from pointcoc.nn.norm import NORMS, apply_norm, running_constants
+from pointcoc.nn.norm import NORMS, apply_norm, batch_norm, running_constants
 from pointcoc.pointset import pixel_coordinates
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -149,7 +149,7 @@ class StepReducer(nn.Module):
                 "with the network itself (net.plan)"
             )
         for step, norm, places in zip(self.steps, self.norms, plan.steps, strict=True):
-            x = F.relu(norm(step(x, places)))
+            x = F.relu(batch_norm(norm, step(x, places)))
         return x
 
     def fold_norms(self) -> None:
@@ -277,7 +277,7 @@ class CloudReducer(nn.Module):
             return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))
         x = x if self.norm is None else apply_norm(self.norm, x, plan.source_sets)
         # Linear layers run before the gather and after the maximum: once per point, not once per neighbor.
-        return self.out_norm(self.proj(self._largest(self.feature(x), plan.neighbors, offsets)))
+        return batch_norm(self.out_norm, self.proj(self._largest(self.feature(x), plan.neighbors, offsets)))
 
     def _largest(self, feature: Tensor, neighbors: Tensor, offsets: Tensor) -> Tensor:
         """Largest hidden value of the neighbors of each anchor, (A, out_dim)."""
