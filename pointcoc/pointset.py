@@ -431,6 +431,7 @@ def check_features(points: PointSet) -> None:
         return
     bad = (~torch.isfinite(points.x)).nonzero()
     if len(bad):
+        _check_pos(points)  # coordinates that are features too are called coordinates
         row, column = bad[0].tolist()
         value = float(points.x[row, column])
         raise ValueError(f"x must be finite, got {value} in row {row}, column {column} ({_set_of(points, row)})")

@@ -62,8 +62,7 @@ def fit_points(points: PointSet, like: Tensor | None) -> PointSet:
     Raises:
         ValueError: if a feature is not finite; those on a GPU are not checked.
     """
-    # Features that are the coordinates are checked as coordinates, where the plan is made.
-    if _holds_values(points) and not (_are_coordinates(points) and points.x.shape == points.pos.shape):
+    if _holds_values(points):
         check_features(points)
     if like is None or like.dtype not in DTYPES:
         return points
@@ -76,11 +75,6 @@ def fit_points(points: PointSet, like: Tensor | None) -> PointSet:
 def _holds_values(points: PointSet) -> bool:
     """Whether values can be looked at without waiting for a device, outside of graphs."""
     return not torch.compiler.is_compiling() and get_mode() is None and points.x.device.type == "cpu"
-
-
-def _are_coordinates(points: PointSet) -> bool:
-    """Whether the first features are the coordinates: the same tensor, or a view of it."""
-    return points.x.data_ptr() == points.pos.data_ptr()
 
 
 def _one_cloud(one: Any) -> Any:
@@ -122,7 +116,8 @@ def _floating(clouds: Tensor) -> Tensor:
 
 def _warn_of_scale(points: PointSet) -> None:
     """Warn once in a process where coordinates are features and lie far from the origin or have no usual scale."""
-    if "scale" in _said or points.sizes is not None or not _are_coordinates(points) or points.num_points == 0:
+    are_features = points.x.data_ptr() == points.pos.data_ptr()  # the same tensor, or its first columns
+    if "scale" in _said or points.sizes is not None or not are_features or points.num_points == 0:
         return
     low, high = torch.aminmax(points.pos, dim=0)
     center, extent = (low + high) / 2, float((high - low).max())
