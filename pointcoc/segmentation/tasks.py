@@ -207,8 +207,7 @@ def class_loss(
     shares = is_counted.to(losses.dtype)
     shares = shares if weights is None else shares * weights[targets.where(is_counted, 0)]
     sums, counts = (
-        each.new_zeros(num_items).index_add(0, item, each.reshape(len(targets), -1).sum(1))
-        for each in (losses, shares)
+        each.new_zeros(num_items).index_add(0, item, each.reshape(len(targets), -1).sum(1)) for each in (losses, shares)
     )
     loss = (sums / torch.where(counts > 0, counts, 1)).sum()
     scores.update(loss, num_items, logits.argmax(1), targets)

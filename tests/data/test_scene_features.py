@@ -109,7 +109,10 @@ def test_spacing_and_voxels() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: height_above_ground(torch.zeros(4, 2), 1.0), r"pos must have shape \(N, 3\), N at least 1, got \(4, 2\)"),
+        (
+            lambda: height_above_ground(torch.zeros(4, 2), 1.0),
+            r"pos must have shape \(N, 3\), N at least 1, got \(4, 2\)",
+        ),
         (lambda: height_above_ground(torch.zeros(0, 3), 1.0), "N at least 1"),
         (lambda: height_above_ground(torch.zeros(4, 3), 0.0), "radius must be positive, got 0"),
         (lambda: local_shape(torch.zeros(4, 3), 2), "num_neighbors must be at least 3, got 2"),

@@ -97,7 +97,9 @@ def test_the_task_measures_every_point_and_says_the_views(capsys: pytest.Capture
     scenes = [INPUTS.describe(Data(pos=places(count), y=(torch.arange(count) % 2))) for count in (250, 60)]
     scenes[0].y[:10] = -100
     task = SceneTask(2, INPUTS)
-    found = task.measure(Means().eval(), [collate_scenes(scenes[:1]), collate_scenes(scenes[1:])], make_accelerator("no"))
+    found = task.measure(
+        Means().eval(), [collate_scenes(scenes[:1]), collate_scenes(scenes[1:])], make_accelerator("no")
+    )
     assert found["accuracy"] == pytest.approx(0.5)
     assert found["mean_iou"] == pytest.approx(0.25)
     assert "2 scenes measured in 6 views of up to 100 points" in capsys.readouterr().out
