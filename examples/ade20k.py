@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import Tensor
 
-from pointcoc.data import MaskFolder, PlainMask, RandomMask
-from pointcoc.segmentation import semantic_fpn
+from pointcoc.data import IGNORE, MaskFolder, PlainMask, RandomMask
+from pointcoc.segmentation import class_weights, semantic_fpn
 from pointcoc.segmentation.tasks import PixelTask
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
 from pointcoc.train.dense import DenseSettings, check_not_negative, check_positive, start_from
@@ -47,6 +48,9 @@ class SegmentationSettings(DenseSettings):
     """Number of the first class in the masks."""
     ignore: tuple[int, ...] = (0,)
     """Numbers in the masks that count nowhere."""
+    class_weights: tuple[str, ...] = ("none",)
+    """Weights of the classes in the loss: none, inverse (of their share of the training pixels, which takes a pass over
+    all masks), sqrt (its square root), or a number for each class."""
     backbone: str = "coc_small"
     """A preset, or a timm model such as resnet18."""
     centers: int | None = None
@@ -96,13 +100,23 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
     )
     start_from(model, settings)
     notes = {"first_class": settings.first_class, "short_side": settings.short_side}  # pointcoc predict reads them
-    task = PixelTask(settings.num_classes, settings.window, notes)
+    task = PixelTask(settings.num_classes, settings.window, notes, weights_of_classes(settings))
     if settings.eval_only:
         return measure(model, loader, settings, task)
     train = open_split(settings, settings.train_split, RandomMask(settings.crop, settings.short_side))
     say(f"{settings.backbone}: {len(train)} training and {len(val)} validation images")
     result = fit(model, make_train_loader(train, settings), None, settings, task=task)
     return finish(model, loader, result, settings, task)
+
+
+def weights_of_classes(settings: SegmentationSettings) -> Tensor | None:
+    """Return the weights of the classes; masks are read only where their shares are asked for."""
+    counts = torch.zeros(settings.num_classes, dtype=torch.int64)
+    if settings.class_weights in (("inverse",), ("sqrt",)):
+        train = open_split(settings, settings.train_split, PlainMask(0))
+        for mask in (train[number][1] for number in range(len(train))):
+            counts += torch.bincount(mask[mask != IGNORE], minlength=len(counts))
+    return class_weights(settings.class_weights, counts)
 
 
 def open_split(settings: SegmentationSettings, split: str, transform: PlainMask | RandomMask) -> MaskFolder:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from pointcoc.data import (
@@ -38,7 +39,7 @@ from pointcoc.data import (
 from pointcoc.data.scenes import S3DIS_CLASSES
 from pointcoc.models import CloudTransform, ContextClusterNet
 from pointcoc.models.weights import find_weights, read_info
-from pointcoc.segmentation import class_weights, point_segmentation
+from pointcoc.segmentation import PointSegmenter, class_weights, point_segmentation
 from pointcoc.segmentation.scene_task import SceneTask, collate_scenes
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
 from pointcoc.train.dense import DenseSettings, check_positive, start_from
@@ -60,22 +61,22 @@ class SceneSettings(DenseSettings):
     ignore: tuple[str, ...] = ()
     """Classes that count nowhere, neither in the loss nor in a measure."""
     class_weights: tuple[str, ...] = ("none",)
-    """Weights of the classes in the loss: none, inverse (of their share of the training points), sqrt (its square root),
-    or a number for each class."""
+    """Weights of the classes in the loss: none, inverse (of their share of the training points), sqrt (its square
+    root), or a number for each class."""
     cache: Path | None = None
-    """Folder that keeps parsed scenes and computed features, so that each is read and computed once. Without it features
-    are kept in memory, 52 bytes a point in each process that loads data."""
+    """Folder that keeps parsed scenes and computed features, so that each is read and computed once. Without it
+    features are kept in memory, 52 bytes a point in each process that loads data."""
     features: tuple[str, ...] = ("height", "shape", "color")
     """What the network reads of each point: position (in its view), height, shape, color, normal, intensity,
     return_number."""
     up: Literal["x", "y", "z"] = "z"
     """The up axis."""
     voxels: Literal["auto"] | tuple[float, ...] = "auto"
-    """Edges of the cells of the four stages, in units of the data; auto for 2.5, 5, 10 and 20 times the median distance of
-    neighbors, which are the 0.05 to 0.4 m of points 2 cm apart."""
+    """Edges of the cells of the four stages, in units of the data; auto for 2.5, 5, 10 and 20 times the median distance
+    of neighbors: 0.05 to 0.4 m for points 2 cm apart."""
     ground_radius: float | None = None
-    """Radius in which the ground is looked for, and a quarter and four times it; 40 times the distance of neighbors if it
-    is not given."""
+    """Radius in which the ground is looked for, and a quarter and four times it; 40 times the distance of neighbors if
+    it is not given."""
     num_neighbors: int = 16
     """Neighbors that tell the shape, and four times as many."""
     max_points: int = 80_000
@@ -117,44 +118,49 @@ class SceneSettings(DenseSettings):
 def main(settings: SceneSettings) -> dict[str, float]:
     """Train, then measure on the scenes of the test areas, or measure alone."""
     torch.manual_seed(settings.seed)
+    transform = noted_transform(settings)
+    if settings.eval_only and transform is not None:
+        return measure(*tested(settings, SceneInput(transform)))
     scenes = open_areas(settings, settings.train_areas)
-    noted = noted_transform(settings)
-    survey = None if settings.eval_only and noted is not None else survey_scenes(scenes, len(settings.classes))
-    transform = settings.transform(survey.spacing) if noted is None and survey is not None else noted
-    assert transform is not None and transform.spacing is not None
-    inputs = SceneInput(transform)
-    model = start_from(build(settings, transform), settings)
-    model.weights_info = replace(model.weights_info, transform=transform)  # pointcoc predict reads it, and the notes
-    test = DescribedScenes(open_areas(settings, settings.test_areas), inputs, cache=settings.cache)
-    loader = make_test_loader(test, settings, collate_fn=collate_scenes, batch_size=1)
-    weights = None if survey is None else class_weights(settings.class_weights, survey.class_counts)
-    task = SceneTask(len(settings.classes), inputs, {"classes": settings.classes}, weights)
+    survey = survey_scenes(scenes, len(settings.classes))
+    inputs = SceneInput(transform or settings.transform(survey.spacing))
+    model, loader, _, task = tested(settings, inputs)
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    assert survey is not None
+    task.class_weights = class_weights(settings.class_weights, survey.class_counts)
     train = train_views(settings, scenes, inputs, survey)
     say(
-        f"{len(scenes)} training scenes, {len(train)} views of up to {inputs.view_points:,} points an epoch, and "
-        f"{len(test)} test scenes; points {transform.spacing:.3g} apart"
+        f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, {len(train)} views of "
+        f"up to {inputs.view_points:,} points an epoch"
     )
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 
 
-def build(settings: SceneSettings, transform: CloudTransform) -> torch.nn.Module:
+def tested(settings: SceneSettings, inputs: SceneInput) -> tuple[PointSegmenter, DataLoader, SceneSettings, SceneTask]:
+    """Return what a measure takes: the model, the test scenes, the settings and the task."""
+    model = start_from(build(settings, inputs), settings)
+    model.weights_info = replace(model.weights_info, transform=inputs.transform)  # pointcoc predict reads it
+    test = DescribedScenes(open_areas(settings, settings.test_areas), inputs, cache=settings.cache)
+    loader = make_test_loader(test, settings, collate_fn=collate_scenes, batch_size=1)
+    return model, loader, settings, SceneTask(len(settings.classes), inputs, {"classes": settings.classes})
+
+
+def build(settings: SceneSettings, inputs: SceneInput) -> PointSegmenter:
     """Make the network of some settings."""
-    voxels = auto_voxels(transform.spacing) if settings.voxels == "auto" else settings.voxels
-    channels = transform.num_features
+    voxels = auto_voxels(inputs.spacing) if settings.voxels == "auto" else settings.voxels
+    channels = inputs.transform.num_features
     net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=channels, dense=True, voxels=voxels)
     return point_segmentation(net, num_classes=len(settings.classes), dropout=0.0)
 
 
 def noted_transform(settings: SceneSettings) -> CloudTransform | None:
-    """Return the transform that is noted with --weights, if there is one for scenes."""
-    if settings.weights is None:
+    """Return the transform that is noted with --weights, which replaces the settings; None if there is none."""
+    transform = None if settings.weights is None else read_info(find_weights(settings.weights))[1].transform
+    if not isinstance(transform, CloudTransform) or transform.view_points is None:
         return None
-    transform = read_info(find_weights(settings.weights))[1].transform
-    return transform if isinstance(transform, CloudTransform) and transform.view_points is not None else None
+    say(f"as noted with the weights: {transform}")
+    return transform
 
 
 def open_areas(settings: SceneSettings, areas: tuple[str, ...]) -> SceneFolder:

@@ -12,6 +12,7 @@ from PIL import Image
 from recipes import example
 
 from pointcoc.cli import main
+from pointcoc.models.weights import read_info
 from pointcoc.predict import read_points
 from pointcoc.train import run_command
 
@@ -53,7 +54,8 @@ def segment(scenes: Path, out: Path, *more: object) -> None:
 
 def test_segmentation_learns_a_square(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    segment(scenes, out, "--crop", 48, "--batch-size", 3, "--updates", 12, "--lr", 1e-3, "--log-every", 4)
+    small = ("--crop", 48, "--batch-size", 3, "--updates", 12, "--class-weights", "sqrt")
+    segment(scenes, out, *small, "--lr", 1e-3, "--log-every", 4)
     assert [line["update"] for line in records(out, "update")] == [4, 8, 12]
     losses = [line["loss"] for line in records(out, "train")]
     assert len(losses) == 6
@@ -165,8 +167,35 @@ def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             table = np.concatenate([random.uniform(0, 3, (3000, 3)), random.integers(0, 256, (3000, 3))], axis=1)
             np.save(tmp_path / area / f"room_{room}.npy", np.column_stack([table, random.integers(0, 13, 3000)]))
     run("s3dis", "--data", tmp_path, "--train-areas", "Area_1", "--smoke", "--recompute", "--out", tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "2 training scenes with 6,000 points" in said
+    assert "2 scenes measured in 6 views of up to 2,000 points" in said
     assert [line["update"] for line in records(tmp_path / "run", "update")] == [1, 2]
     assert set(records(tmp_path / "run", "test")[0]) >= {"accuracy", "mean_iou", "class_accuracy"}
+    (tmp_path / "Area_1").rename(tmp_path / "elsewhere")
+    run("s3dis", "--data", tmp_path, "--weights", tmp_path / "run", "--eval-only")  # needs no training scenes
+    measured = capsys.readouterr().out
+    assert f"accuracy {records(tmp_path / 'run', 'test')[0]['accuracy']:.2%}" in measured
+    assert "as noted with the weights: all points, in views of 2,000" in measured
+    (tmp_path / "elsewhere").rename(tmp_path / "Area_1")
+    words = (
+        "--features",
+        "position",
+        "height",
+        "--class-weights",
+        "sqrt",
+        "--ignore",
+        "clutter",
+        "--voxels",
+        1,
+        2,
+        4,
+        8,
+    )
+    small = ("--data", tmp_path, "--train-areas", "Area_1", "--smoke", "--cache", tmp_path / "cache")
+    run("s3dis", *small, *words, "--up", "y", "--out", tmp_path / "other")
+    assert read_info(tmp_path / "other" / "best")[1].transform.features == ("position", "height")
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 4
     room = tmp_path / "Area_5" / "room_0.npy"
     assert main(["predict", str(room), "--weights", str(tmp_path / "run"), "--out", str(tmp_path / "found")]) == 0
     assert len(read_points(tmp_path / "found" / "room_0.ply")) == 3000
@@ -174,6 +203,9 @@ def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (("--max-points", 0), "max_points must be positive, got 0"),
         (("--train-areas", "Area_9"), "path/AREA must be an existing folder"),
         (("--minutes", -1), "minutes must be at least 0"),
+        (("--features", "smell"), "unknown feature 'smell'; choose from position, color"),
+        (("--ignore", "smell"), "ignore must name some of the classes"),
+        (("--class-weights", 1, 2, "--train-areas", "Area_1"), "class_weights must be 13 numbers"),
     ):
         with pytest.raises(SystemExit):
             run("s3dis", "--data", tmp_path, "--out", tmp_path / "b", *words)

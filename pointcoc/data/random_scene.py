@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_range
+from pointcoc.data.cached import cached
 from pointcoc.data.scene_input import SceneInput
-from pointcoc.files import atomic
 
 FORMAT = 1
 """Rises when other numbers are computed: files of before are not read."""
+SETTINGS = ("spacing", "ground_radius", "num_neighbors")
+"""Fields of a `CloudTransform` that what is computed depends on, besides the features themselves."""
 
 
 class DescribedScenes(Dataset):
@@ -27,8 +30,8 @@ class DescribedScenes(Dataset):
     Args:
         scenes: data set of scenes, items with `pos`, `y` and stored features, such as `SceneFolder`.
         inputs: describes them.
-        cache: folder that keeps what was computed, under a name that depends on positions and settings; None keeps it
-            in memory, 52 bytes a point for heights and shapes, in each process that loads data.
+        cache: folder that keeps what was computed, for positions and settings as they are; None keeps it in memory, 52
+            bytes a point for heights and shapes, in each process that loads data.
         transform: maps a described scene to what the data set returns.
         visits: scene of each item, so that large scenes come more often; each once if it is not given.
     """
@@ -70,18 +73,22 @@ class DescribedScenes(Dataset):
         pos = self.inputs.upright(scene.pos.double())
         if self.cache is None:
             return self._kept.setdefault(index, self.inputs.compute(pos))
-        file = self.cache / "features" / f"{self._key(pos)}.npy"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(file, is_shared=True) as temporary, temporary.open("wb") as stream:
-                np.save(stream, self.inputs.compute(pos).numpy())
-        return torch.from_numpy(np.load(file, allow_pickle=False))
+        facts = {
+            "format": FORMAT,
+            "positions": sha256(pos.contiguous().numpy().tobytes()).hexdigest(),
+            **self._settings(),
+        }
+        parse = partial(_plain, self.inputs, pos)
+        return torch.from_numpy(cached(self.cache, self.scenes.source(index), (), facts, parse)["computed"])
 
-    def _key(self, pos: Tensor) -> str:
+    def _settings(self) -> dict[str, Any]:
         one = self.inputs.transform
         names = [name for name in ("height", "shape") if name in one.features]
-        settings = (FORMAT, names, one.spacing, one.ground_radius, one.num_neighbors)
-        return hashlib.sha256(pos.contiguous().numpy().tobytes() + repr(settings).encode()).hexdigest()[:32]
+        return {"features": names, **{name: getattr(one, name) for name in SETTINGS}}
+
+
+def _plain(inputs: SceneInput, pos: Tensor) -> dict[str, np.ndarray]:
+    return {"computed": inputs.compute(pos).numpy()}
 
 
 class RandomScene:

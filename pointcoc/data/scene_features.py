@@ -150,7 +150,7 @@ def local_normals(pos: Tensor, num_neighbors: int = 16) -> Tensor:
 
 
 def _spreads(pos: Tensor, num_neighbors: int) -> tuple[Tensor, Tensor]:
-    """Standard deviations of the neighbors along their axes, rising, and the axis of the least, both (N, 3), float32."""
+    """Standard deviations of the neighbors along their axes, rising, and the axis of the least, (N, 3), float32."""
     _check_pos(pos)
     check_range("num_neighbors", num_neighbors, 3)
     exact = pos.double() - pos.double().mean(0)
