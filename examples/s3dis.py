@@ -2,8 +2,9 @@
 
     python examples/s3dis.py --data Stanford3dDataset_v1.2_Aligned_Version --cache rooms  # one GPU; tested on Area 5
 
-`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt or ROOM.npy (rows x y z r g b class); other
-scenes in meters fit too, with `--classes`. Anchors are points of voxels and regions are runs along a Hilbert curve, so
+`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt, ROOM.npy (rows x y z r g b class),
+ROOM/coord.npy (Pointcept) or a cloud with classes in any format that docs/segmentation.md lists; other scenes in meters
+fit too, with `--classes` and `--labels`. Anchors are points of voxels and regions are runs along a Hilbert curve, so
 that no step costs more than sorting, and a room of 1,000,000 points trains in the memory that
 benchmarks/results/scene-memory.md tells. Training takes the points around a random one; rooms are measured whole, every
 point. The last weights are measured: nothing is chosen on the test area. `--smoke` ends in seconds; `--resume auto`
@@ -12,14 +13,16 @@ continues a run that was interrupted; `--weights runs/s3dis --eval-only` measure
 What comes out on S3DIS has not been measured yet.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import torch
+from torch_geometric.data import Data
 
-from pointcoc.data import RandomScene, SceneFolder, collate_points
-from pointcoc.data.scenes import S3DIS_CLASSES
+from pointcoc.data import RandomScene, SceneFolder, collate_points, parse_labels
+from pointcoc.data.scenes import WholeScene
 from pointcoc.models import ContextClusterNet
 from pointcoc.segmentation import point_segmentation
 from pointcoc.segmentation.tasks import PointTask
@@ -38,8 +41,14 @@ class SceneSettings(DenseSettings):
     """Folders of the rooms to train on."""
     test_areas: tuple[str, ...] = ("Area_5",)
     """Folders of the rooms that the network is measured on."""
-    classes: tuple[str, ...] = S3DIS_CLASSES
-    """Names of the classes."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes; if they are not given, those that --labels names, or those of S3DIS."""
+    labels: tuple[str, ...] = ()
+    """Classes of the labels that the files store, such as 2=ground 5=tree 6=building; names of objects too: Floor=floor."""
+    ignore: tuple[str, ...] = ()
+    """Stored labels that stand for no class, such as -1 255, and classes that count nowhere."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of text and arrays where the files do not tell them, such as x y z intensity label."""
     cache: Path | None = None
     """Folder that keeps parsed rooms, so that text is read once."""
     voxels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
@@ -72,19 +81,41 @@ def main(settings: SceneSettings) -> dict[str, float]:
     test = open_areas(settings, settings.test_areas)
     loader = make_test_loader(test, settings, collate_fn=collate_points, batch_size=1)
     net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=6, dense=True, voxels=settings.voxels)
-    model = start_from(point_segmentation(net, num_classes=len(settings.classes), dropout=0.0), settings)
-    task = PointTask(len(settings.classes), notes={"classes": settings.classes})  # pointcoc predict reads them
+    model = start_from(point_segmentation(net, num_classes=len(test.classes), dropout=0.0), settings)
+    task = PointTask(len(test.classes), notes={"classes": test.classes})  # pointcoc predict reads them
+    test.class_counts()
+    say_once(test.remarks)
     if settings.eval_only:
         return measure(model, loader, settings, task)
     train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
+    train.check_classes()
+    say_once(train.remarks, test.remarks)
     say(f"{len(train)} training and {len(test)} test rooms")
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 
 
-def open_areas(settings: SceneSettings, areas: tuple[str, ...], transform: RandomScene | None = None) -> SceneFolder:
-    """Open the rooms of some areas."""
-    return SceneFolder(settings.data, areas, classes=settings.classes, cache=settings.cache, transform=transform)
+def open_areas(
+    settings: SceneSettings, areas: tuple[str, ...], transform: Callable[[Data], Data] | None = None
+) -> SceneFolder:
+    """Open the rooms of some areas; whole rooms if there is no transform."""
+    return SceneFolder(
+        settings.data,
+        areas,
+        classes=settings.classes or None,
+        labels=parse_labels(settings.labels) or None,
+        ignore=[int(one) if one.removeprefix("-").isdigit() else one for one in settings.ignore],
+        columns=settings.columns or None,
+        cache=settings.cache,
+        transform=transform or WholeScene(),
+    )
+
+
+def say_once(remarks: Sequence[str], before: Sequence[str] = ()) -> None:
+    """Print what there is to say about the files, but what was said before."""
+    for remark in remarks:
+        if remark not in before:
+            say(remark)
 
 
 # The path below is a part of the command line that names --data, which replaces it.

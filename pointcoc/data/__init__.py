@@ -15,6 +15,7 @@ from pointcoc.data.part_text import convert_part_text
 from pointcoc.data.prepare import PrepareCloud
 from pointcoc.data.rand_augment import keep_posterize_bits
 from pointcoc.data.scanobjectnn import ScanObjectNN
+from pointcoc.data.scene_labels import parse_labels
 from pointcoc.data.scenes import RandomScene, SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.sources import HubImages, ShardImages
@@ -46,6 +47,7 @@ __all__ = [
     "image_folder",
     "ink_points",
     "keep_posterize_bits",
+    "parse_labels",
     "part_shapes",
     "read_cloud",
     "shapes",
