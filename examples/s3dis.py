@@ -44,7 +44,8 @@ class SceneSettings(DenseSettings):
     classes: tuple[str, ...] = ()
     """Names of the classes; if they are not given, those that --labels names, or those of S3DIS."""
     labels: tuple[str, ...] = ()
-    """Classes of the labels that the files store, such as 2=ground 5=tree 6=building; names of objects too: Floor=floor."""
+    """Classes of the labels that the files store, such as 2=ground 5=tree 6=building, or of names of objects, such as
+    Floor=floor."""
     ignore: tuple[str, ...] = ()
     """Stored labels that stand for no class, such as -1 255, and classes that count nowhere."""
     columns: tuple[str, ...] = ()

@@ -24,7 +24,8 @@ class SceneLabels:
         labels: class, its name or number, of each stored number or name of objects, `IGNORE` (-100) for none. Where it
             holds numbers, a stored number that is not among them is an error. None: the stored number is that of the
             class.
-        ignore: stored numbers that stand for no class, and names of classes that count nowhere.
+        ignore: stored numbers that stand for no class, and names of classes that count nowhere. Without numbers in
+            `labels` the number of a class stands for its name.
 
     Attributes:
         numbers: number of the class of each stored number.
@@ -46,22 +47,23 @@ class SceneLabels:
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if twice or not self.classes:
             raise ValueError(f"classes must be names, each once, got {', '.join(twice) or 'none'}")
-        ignored = frozenset(self._number(name, "ignore") for name in self.ignore if isinstance(name, str))
+        ignored = {self._number(name, "ignore") for name in self.ignore if isinstance(name, str)}
         unlabeled = {int(value) for value in self.ignore if not isinstance(value, str)} | {IGNORE}
         mapped = {key: self._number(value, "labels") for key, value in (self.labels or {}).items()}
-        numbers = {int(key): value for key, value in mapped.items() if not isinstance(key, str)}
+        numbers = {} if self.is_plain else {int(key): one for key, one in mapped.items() if not isinstance(key, str)}
         both = sorted((unlabeled & set(numbers)) - {IGNORE})
         if both:
             raise ValueError(f"labels and ignore must not hold the same numbers, got {both[0]} in both")
-        if not numbers:
-            numbers = {number: number for number in range(len(self.classes)) if number not in unlabeled}
+        if self.is_plain:
+            numbers = {number: number for number in range(len(self.classes))}
+            ignored |= unlabeled & set(numbers)
         names = {name: number for number, name in enumerate(self.classes)}
         names |= {key: value for key, value in mapped.items() if isinstance(key, str)}
-        hidden = {number: IGNORE for number in ignored}
+        hidden = dict.fromkeys(ignored, IGNORE)
         numbers |= dict.fromkeys(unlabeled, IGNORE)
         object.__setattr__(self, "numbers", {key: hidden.get(one, one) for key, one in numbers.items()})
         object.__setattr__(self, "names", {key: hidden.get(one, one) for key, one in names.items()})
-        object.__setattr__(self, "ignored_classes", ignored)
+        object.__setattr__(self, "ignored_classes", frozenset(ignored))
 
     def _number(self, of: int | str, argument: str) -> int:
         if of in self.classes:
@@ -93,13 +95,18 @@ class SceneLabels:
             )
         return np.array([self.numbers[value] for value in values.tolist()], dtype=np.int64)[inverse.reshape(-1)]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a stored number is that of its class, for no map tells another one."""
+        return all(isinstance(key, str) for key in self.labels or ())
+
     def _allowed(self) -> str:
-        known = sorted(set(self.numbers) - {IGNORE})
-        is_plain = known == list(range(len(self.classes)))
-        return f"0 to {len(self.classes) - 1}" if is_plain else f"one of {', '.join(map(str, known))}"
+        num = len(self.classes) if self.is_plain else 0
+        others = [str(number) for number in sorted(self.numbers) if number != IGNORE and not 0 <= number < num]
+        return ", ".join([f"0 to {num - 1}", *others] if num else ["one of " + others[0], *others[1:]])
 
     def of_name(self, name: str) -> int:
-        """Return the class of objects of a name: that of the map or of the same name, `OTHER` if listed, or `IGNORE`."""
+        """Return the class of objects of a name: as mapped, or of that name, else `OTHER` if listed, or `IGNORE`."""
         return self.names.get(name, self.names.get(OTHER, IGNORE))
 
     def explain(self, name: str, points: int, rooms: int) -> str:
@@ -110,11 +117,11 @@ class SceneLabels:
             points: their points.
             rooms: rooms that hold some.
         """
-        amount = f"{points:,} points in {rooms:,} {'room' if rooms == 1 else 'rooms'}"
+        amount = f"{points:,} {'point' if points == 1 else 'points'} in {rooms:,} {'room' if rooms == 1 else 'rooms'}"
         near = [known for known in self.names if known.casefold() == name.casefold()]
         hint = f"; {near[0]!r} differs in case only" if near else ""
-        fate = f"count as {OTHER}" if OTHER in self.names else "are left out"
-        return f"objects named {name!r} are none of the classes: their {amount} {fate}{hint}"
+        fate = f"counted as {OTHER}" if OTHER in self.names else "left out"
+        return f"objects named {name!r} are none of the classes: {amount} {fate}{hint}"
 
     def facts(self) -> dict[str, object]:
         """Return all that decides about classes, for the key of a cache."""
@@ -148,7 +155,7 @@ def parse_labels(text: str | Sequence[str]) -> dict[int | str, int | str]:
 
 
 def class_names(classes: Sequence[str] | None, labels: Labels | None, usual: Sequence[str]) -> tuple[str, ...]:
-    """Return names of classes: those that are given, else the names in the map, in its order, else the usual ones.
+    """Return names of classes: those given, else the names in a map of numbers, in its order, else the usual ones.
 
     Args:
         classes: the names; None if they are not given.
@@ -159,8 +166,10 @@ def class_names(classes: Sequence[str] | None, labels: Labels | None, usual: Seq
         raise ValueError(f"classes must be a sequence of names, got {classes!r}")
     if classes is not None:
         return tuple(classes)
-    found = tuple(dict.fromkeys(name for name in (labels or {}).values() if isinstance(name, str)))
-    return found or tuple(usual)
+    labels = labels or {}
+    if all(isinstance(stored, str) for stored in labels):  # some names of objects do not tell all classes
+        return tuple(usual)
+    return tuple(dict.fromkeys(name for name in labels.values() if isinstance(name, str))) or tuple(usual)
 
 
 def _value(word: str) -> int | str:

@@ -13,6 +13,7 @@ from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_columns import COLOR, NORMAL, POSITION, Columns, Reading, split_table, to_cloud
 from pointcoc.data.cloud_files import CLOUD_READERS, MESHES, read_cloud
 from pointcoc.data.cloud_text import decode, find_layout, read_text
+from pointcoc.data.mask_folder import IGNORE
 from pointcoc.data.scene_labels import SceneLabels
 from pointcoc.files import first_line
 
@@ -21,6 +22,7 @@ LABELED_COLUMNS = {4: ("x", "y", "z", "label"), 7: (*OBJECT_COLUMNS, "label")}
 """Columns of text without a header whose last one is the class; other numbers of columns must be named."""
 FILES = tuple(ending for ending in CLOUD_READERS if ending not in (*MESHES, ".h5", ".hdf5"))
 TEXT = (".txt", ".xyz", ".asc", ".csv")
+LAS = (".las", ".laz")
 NO_ROOMS = ("readme", "license")
 """Beginnings of names of text that lies beside rooms."""
 FAST = (".npy", ".npz", ".bin")
@@ -126,8 +128,9 @@ def read_room(room: Room, labels: SceneLabels, given: RoomFormat) -> dict[str, n
         given: what is known about the files.
 
     Returns:
-        `pos` (N, 3) float64 as stored, `y` (N,) int64, each feature of `pointcoc.data.cloud.STORED` that the files hold,
-        float32 (N, C); `remarks` (R, 2), a file and a sentence about it; and `names` and `points` of the objects that are none of the classes.
+        `pos` (N, 3) float64 as stored, `y` (N,) int64, and each feature of `pointcoc.data.cloud.STORED` that the files
+        hold, float32 (N, C); `remarks` (R, 2), a file and a sentence about it; `names` and `points` of the objects that
+        are none of the classes.
 
     Raises:
         ValueError: if a file is damaged, or a label means nothing; the message names file and row.
@@ -143,7 +146,14 @@ def read_room(room: Room, labels: SceneLabels, given: RoomFormat) -> dict[str, n
     file = room.path if room.layout == "file" else room.path / f"{given.segment}.npy"
     rows = np.arange(len(cloud)) if cloud.rows is None else cloud.rows.numpy()
     y = labels.of_numbers(cloud.label.numpy(), lambda entry: f"{file}, row {rows[entry] + 1},")
-    return _arrays(cloud, y, [(room.path, remark) for remark in cloud.remarks], {})
+    remarks = list(cloud.remarks)
+    if room.path.suffix.lower() in LAS and labels.is_plain and (y != IGNORE).any():
+        code = int(cloud.label.numpy()[y != IGNORE][0])
+        remarks.append(
+            f"its LAS codes are read as numbers of classes, such as {code} as {labels.classes[code]!r}, since labels "
+            "do not tell what they mean"
+        )
+    return _arrays(cloud, y, [(room.path, remark) for remark in remarks], {})
 
 
 def _arrays(
@@ -201,7 +211,7 @@ def _read_table(path: Path) -> Cloud | None:
         row = int(bad.argmax())
         raise ValueError(f"{path} must hold whole numbers as classes, row {row + 1} is {table[row].tolist()}")
     columns = {name: table[:, c] for c, name in enumerate(POSITION)}
-    columns |= {name: values for name, values in zip(COLOR, to_unit(table[:, 3:6]).T, strict=True)}
+    columns |= dict(zip(COLOR, to_unit(table[:, 3:6]).T, strict=True))
     return _to_cloud(columns | {"label": label}, [], path)
 
 

@@ -56,11 +56,12 @@ class SceneFolder(Dataset):
     Args:
         path: folder that holds the areas.
         areas: names of the folders to read, such as ("Area_1", "Area_2").
-        classes: names of the classes; None for the names in `labels`, in its order, or those of S3DIS.
-        labels: the class of each stored number, such as {2: "ground", 5: "tree", 6: "building"} for LAS codes, by name or
-            number, and of names of objects, such as {"Floor": "floor"}; IGNORE stands for none. Where it holds numbers,
-            every other stored number is an error. None: a stored number is that of the class. `parse_labels` reads
-            "2=ground 5=tree".
+        classes: names of the classes; None for the names in `labels`, in its order, if it holds numbers, or those of
+            S3DIS.
+        labels: the class, by name or number, of each stored number, such as {2: "ground", 5: "tree", 6: "building"} for
+            LAS codes, and of names of objects, such as {"Floor": "floor"}; IGNORE stands for none. Where it holds
+            numbers, every other stored number is an error. None: a stored number is that of the class. `parse_labels`
+            reads "2=ground 5=tree".
         ignore: stored numbers that stand for no class, such as -1, 255 or 0, and names of classes that count nowhere.
         columns: names of the columns of text and arrays where the files do not tell them, see `read_cloud`.
         decimal: decimal mark of text.
@@ -210,8 +211,9 @@ class SceneFolder(Dataset):
 
 
 class WholeScene:
-    """All points of a scene as the network for rooms reads them: `x` (N, 6) of positions and colors, see
-    `scene_features`; an item that has its `x` stays as it is.
+    """All points of a scene as the network for rooms reads them: `x` (N, 6) as `scene_features` makes it.
+
+    An item that has its `x` stays as it is.
     """
 
     def __call__(self, room: Data) -> Data:
