@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pointcoc.viz.trace import Trace
 
 # Those of pointcoc.data.cloud_files, which imports more than a help page needs.
-CLOUD_ENDINGS = ".npy, .npz, .ply, .xyz, .txt, .pts, .h5, .hdf5"
+CLOUD_ENDINGS = (
+    ".ply, .las, .laz, .pcd, .off, .obj, .stl, .bin, .npy, .npz, .h5, .hdf5, .txt, .xyz, .asc, .csv, .pts, .ptx"
+)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

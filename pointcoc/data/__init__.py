@@ -1,7 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.cloud import Cloud
-from pointcoc.data.cloud_files import read_cloud
+from pointcoc.data.cloud_files import Labeled, read_cloud, write_cloud
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
@@ -30,6 +30,7 @@ __all__ = [
     "HDF5Clouds",
     "HDF5Parts",
     "HubImages",
+    "Labeled",
     "MaskFolder",
     "MirrorObjects",
     "PlainMask",
@@ -52,6 +53,7 @@ __all__ = [
     "read_cloud",
     "shapes",
     "split_validation",
+    "write_cloud",
     "write_part_shapes",
     "write_shapes",
 ]

@@ -1,36 +1,21 @@
-"""Files of clouds: one checked reader of every format, and colored PLY with the class of each point."""
+"""Files of clouds: one checked reader of every format, by the ending of the name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from pointcoc.checks import check_file
-from pointcoc.data.class_colors import class_colors
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_arrays import read_bin, read_h5, read_npy, read_npz
 from pointcoc.data.cloud_columns import Columns, Reading, to_cloud
 from pointcoc.data.cloud_packages import read_las, read_mesh, read_ply
 from pointcoc.data.cloud_pcd import read_pcd
 from pointcoc.data.cloud_text import read_ptx, read_text
+from pointcoc.data.cloud_writers import Labeled, write_cloud, write_ply
 from pointcoc.files import first_line
-
-
-@dataclass(frozen=True, eq=False)
-class Labeled:
-    """A cloud with classes.
-
-    Args:
-        pos: coordinates as they were read, shape (N, 3), float64.
-        classes: shape (N,), int64.
-    """
-
-    pos: Tensor
-    classes: Tensor
 
 
 def read_cloud(
@@ -89,27 +74,11 @@ def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     cloud = read_cloud(path)
     if not colors or "color" not in cloud.features:
         return cloud.pos.numpy()
-    return np.concatenate(
-        [cloud.pos.numpy(), (255 * cloud.features["color"].double()).round(decimals=3).numpy()], axis=1
-    )
+    color = (255 * cloud.features["color"].double()).round(decimals=3)
+    return np.concatenate([cloud.pos.numpy(), color.numpy()], axis=1)
 
 
-def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:
-    """Write a binary PLY file: x, y, z, red, green, blue of the class, and `label`, the class itself.
-
-    Args:
-        path: file to write.
-        cloud: points and classes.
-        num_classes: number of classes.
-    """
-    names = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("label", "<i4")]
-    colors = class_colors(num_classes)[cloud.classes]
-    table = np.rec.fromarrays([*cloud.pos.numpy().T, *colors.numpy().T, cloud.classes.numpy()], dtype=names)
-    kinds = {"<f8": "double", "u1": "uchar", "<i4": "int"}
-    properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
-    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(table)}\n{properties}end_header\n"
-    Path(path).write_bytes(head.encode() + table.tobytes())
-
+__all__ = ["CLOUD_READERS", "MESHES", "Labeled", "read_cloud", "read_points", "write_cloud", "write_ply"]
 
 Reader = Callable[[Path, Reading], tuple[Columns, list[str]]]
 CLOUD_READERS: dict[str, Reader] = {

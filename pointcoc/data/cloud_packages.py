@@ -1,4 +1,4 @@
-"""Clouds and meshes in the formats of other packages: PLY, LAS and LAZ, OFF, OBJ and STL. They need the extra `clouds`."""
+"""Clouds and meshes in formats that packages of the extra `clouds` read: PLY, LAS and LAZ, OFF, OBJ and STL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_ply(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     """Read the vertices of a .ply file."""
     plyfile = import_extra("plyfile", EXTRA, "PLY files need")
     try:
-        vertex = plyfile.PlyData.read(str(path), mmap=False)["vertex"]
+        vertex = plyfile.PlyData.read(str(path))["vertex"]
     except plyfile.PlyParseError as error:
         raise ValueError(str(error)) from error
     except KeyError as error:

@@ -164,10 +164,8 @@ def lzf_decompress(packed: bytes, size: int) -> bytes:
 
 def _unpacked(values: np.ndarray) -> Columns:
     """Return red, green and blue of colors that are packed into the bits of a float or an integer."""
-    if values.dtype.kind == "f":
-        packed = values.astype(np.float32).view(np.uint32)
-    else:
-        packed = values.astype(np.uint32)
+    is_float = values.dtype.kind == "f"
+    packed = values.astype(np.float32).view(np.uint32) if is_float else values.astype(np.uint32)
     return {name: (packed >> shift & 255).astype(np.uint8) for name, shift in zip(COLOR, (16, 8, 0), strict=True)}
 
 

@@ -59,14 +59,15 @@ def read_text(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     text = decode(path.read_bytes())
     layout = find_layout(text, reading)
     said: list[str] = []
-    table = _read_fast(text, layout, reading)
+    table, words = _read_fast(text, layout, reading), set[int]()
     if table is None:
-        table = _read_slowly(text, layout, reading, said)
+        words = _word_columns(text, layout, reading, said)
+        table = _read_slowly(text, layout, reading, words, said)
     _check_count(layout, len(table), said)
     if layout.names is None or reading.columns is not None:
         columns, remarks = named_columns(table, path, reading)
         return columns, said + remarks
-    columns = split_table(check_table(table), layout.names)
+    columns = split_table(check_table(table), [name for c, name in enumerate(layout.names) if c not in words])
     if not set(POSITION) <= set(columns):  # names that mean nothing here
         columns, remarks = guess_columns(table, path)
         return columns, said + remarks
@@ -100,8 +101,9 @@ def find_layout(text: str, reading: Reading) -> Layout:
         if len(tokens) == 1 and tokens[0].isdigit() and count is None and names is None:
             count = int(tokens[0])
             continue
-        if all(_is_number(token) for token in tokens):
-            names = names if names is not None and len(names) == len(tokens) else None
+        is_below_header = names is not None and len(names) == len(tokens)
+        if is_below_header or all(_is_number(token) for token in tokens):
+            names = names if is_below_header else None
             return Layout(skip=number, names=names, delimiter=delimiter, count=count)
         found = _header(stripped, reading)
         if found is None:
@@ -155,10 +157,10 @@ def _read_fast(text: str, layout: Layout, reading: Reading) -> np.ndarray | None
             return None
 
 
-def _read_slowly(text: str, layout: Layout, reading: Reading, said: list[str]) -> np.ndarray:
+def _read_slowly(text: str, layout: Layout, reading: Reading, words: set[int], said: list[str]) -> np.ndarray:
     """Read row by row, to repair what is known and to say what is wrong."""
     rows: list[list[float]] = []
-    width, skipped = None, _word_columns(text, layout, reading, said)
+    width = None
     for number, line in enumerate(text.splitlines()[layout.skip :], layout.skip + 1):
         stripped = line.strip(" \t\r\n")
         if not stripped or stripped.startswith(COMMENTS):
@@ -167,12 +169,12 @@ def _read_slowly(text: str, layout: Layout, reading: Reading, said: list[str]) -
         if layout.count is not None and len(tokens) == 1 and tokens[0].isdigit():
             continue  # the number of points of a further scan
         where = f"row {len(rows) + 1}" + ("" if number == len(rows) + 1 else f" (line {number})")
-        values = [_number(token, stripped, where, said) for c, token in enumerate(tokens) if c not in skipped]
+        values = [_number(token, stripped, where, said) for c, token in enumerate(tokens) if c not in words]
         width = len(values) if width is None else width
         if len(values) != width:
             raise ValueError(
-                f"{where} holds {len(values)} numbers and the rows before it {width}: {stripped[:80]!r}; is the file cut "
-                "short?"
+                f"{where} holds {len(values)} numbers and the rows before it {width}: {stripped[:80]!r}; is the file "
+                "cut short?"
             )
         rows.append(values)
     return np.array(rows).reshape(len(rows), -1 if rows else 3)
@@ -216,7 +218,7 @@ def _check_count(layout: Layout, found: int, said: list[str]) -> None:
 
 
 def read_ptx(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
-    """Read the scans of a .ptx file, each with its own pose; points that the scanner did not hit, at 0 0 0, are dropped.
+    """Read the scans of a .ptx file, each with its own pose; points at 0 0 0, which were not hit, are dropped.
 
     Raises:
         ValueError: if a header or a row cannot be understood.

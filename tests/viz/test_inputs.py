@@ -87,39 +87,13 @@ def test_one_point(tmp_path: Path) -> None:
     assert read_cloud(tmp_path / "a.npy").tolist() == [[0, 0, 0]]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("a.npy", np.zeros((0, 3)), "is a cloud with 0 points; give at least one"),
-        ("a.npy", np.zeros((4, 2)), r"one row of at least 3 numbers a point, got \(4, 2\) of float64"),
-        ("a.npy", np.full((2, 3), np.nan), r"finite numbers, got \[nan, nan, nan\] in row 0"),
-        ("a.npy", np.array([["a", "b", "c"]]), "one row of at least 3 numbers"),
-        ("a.npy", b"no array", "cannot be read as a cloud"),
-        ("a.npz", b"PK no archive", "cannot be read as a cloud"),
-        ("a.xyz", b"1 2 3\n4 5\n", "cannot be read as a cloud"),
-        ("a.xyz", b"# nothing\n", "is a cloud with 0 points"),
-        ("a.ply", b"ply\nformat ascii 1.0\n", "cannot be read as a cloud: it has no header"),
-        ("a.ply", b"ply\nformat ascii 1.0\nelement face 1\nend_header\n", "its first element must be vertex"),
-        ("a.h5", b"no hdf5", "cannot be read as a cloud"),
-    ],
-)
-def test_broken_clouds(tmp_path: Path, name: str, content: np.ndarray | bytes, sentence: str) -> None:
-    path = tmp_path / name
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        np.save(path, content)
-    with pytest.raises(ValueError, match=sentence):
-        read_cloud(path)
-
-
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.ply is not a file"):
         read_cloud(tmp_path / "none.ply")
     with pytest.raises(FileNotFoundError, match=r"none\.png is not a file"):
         read_picture(tmp_path / "none.png")
-    with pytest.raises(ValueError, match=r"a\.stl is no cloud by its name; a cloud ends with \.npy"):
-        read_cloud(tmp_path / "a.stl")
+    with pytest.raises(ValueError, match=r"a\.doc is no cloud by its name; a cloud ends with \.ply"):
+        read_cloud(tmp_path / "a.doc")
 
 
 def test_pictures_are_resized_by_their_longer_side(tmp_path: Path) -> None:
