@@ -13,7 +13,7 @@ continues a run that was interrupted; `--weights runs/s3dis --eval-only` measure
 What comes out on S3DIS has not been measured yet.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -80,17 +80,18 @@ def main(settings: SceneSettings) -> dict[str, float]:
     """Train, then measure on the rooms of the test areas, or measure alone."""
     torch.manual_seed(settings.seed)
     test = open_areas(settings, settings.test_areas)
+    say_remarks(test)
+    train = None
+    if not settings.eval_only:
+        train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
+        say_remarks(train)
+        train.check_classes()
     loader = make_test_loader(test, settings, collate_fn=collate_points, batch_size=1)
     net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=6, dense=True, voxels=settings.voxels)
     model = start_from(point_segmentation(net, num_classes=len(test.classes), dropout=0.0), settings)
     task = PointTask(len(test.classes), notes={"classes": test.classes})  # pointcoc predict reads them
-    test.class_counts()
-    say_once(test.remarks)
-    if settings.eval_only:
+    if train is None:
         return measure(model, loader, settings, task)
-    train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
-    train.check_classes()
-    say_once(train.remarks, test.remarks)
     say(f"{len(train)} training and {len(test)} test rooms")
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
@@ -112,11 +113,13 @@ def open_areas(
     )
 
 
-def say_once(remarks: Sequence[str], before: Sequence[str] = ()) -> None:
-    """Print what there is to say about the files, but what was said before."""
-    for remark in remarks:
-        if remark not in before:
-            say(remark)
+def say_remarks(rooms: SceneFolder) -> None:
+    """Read the classes of all rooms, and say what was left out, dropped or repaired."""
+    empty = rooms.empty_classes()
+    for remark in rooms.remarks:
+        say(remark)
+    if empty:
+        say(f"no room of {', '.join(rooms.areas)} has a point of {', '.join(empty)}")
 
 
 # The path below is a part of the command line that names --data, which replaces it.

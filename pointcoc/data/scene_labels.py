@@ -109,19 +109,20 @@ class SceneLabels:
         """Return the class of objects of a name: as mapped, or of that name, else `OTHER` if listed, or `IGNORE`."""
         return self.names.get(name, self.names.get(OTHER, IGNORE))
 
-    def explain(self, name: str, points: int, rooms: int) -> str:
+    def explain(self, name: str, points: int, rooms: int, where: str) -> str:
         """Say what became of objects whose name is none of the classes.
 
         Args:
             name: name of the objects.
             points: their points.
             rooms: rooms that hold some.
+            where: names of their areas.
         """
         amount = f"{points:,} {'point' if points == 1 else 'points'} in {rooms:,} {'room' if rooms == 1 else 'rooms'}"
         near = [known for known in self.names if known.casefold() == name.casefold()]
         hint = f"; {near[0]!r} differs in case only" if near else ""
         fate = f"counted as {OTHER}" if OTHER in self.names else "left out"
-        return f"objects named {name!r} are none of the classes: {amount} {fate}{hint}"
+        return f"objects named {name!r} are none of the classes: {amount} of {where} {fate}{hint}"
 
     def facts(self) -> dict[str, object]:
         """Return all that decides about classes, for the key of a cache."""
@@ -146,7 +147,7 @@ def parse_labels(text: str | Sequence[str]) -> dict[int | str, int | str]:
     labels: dict[int | str, int | str] = {}
     for pair in filter(None, pairs):
         stored, mark, name = (part.strip() for part in pair.partition("="))
-        if not (stored and mark and name):
+        if not (stored and mark and name) or "=" in name:
             raise ValueError(f"labels must be pairs STORED=CLASS, such as 2=ground, got {pair!r}")
         if _value(stored) in labels:
             raise ValueError(f"labels must hold each stored label once, got {stored!r} twice")

@@ -136,21 +136,24 @@ class SceneFolder(Dataset):
                 self._arrays(index, NOTED)
         return torch.stack([self._notes[index].counts for index in range(len(self))]).sum(0)
 
+    def empty_classes(self) -> tuple[str, ...]:
+        """Return the names of the classes, but those to ignore, of which no room has a point; see `class_counts`."""
+        counts, ignored = self.class_counts(), self._labels.ignored_classes
+        return tuple(name for number, name in enumerate(self.classes) if not counts[number] and number not in ignored)
+
     def check_classes(self) -> Tensor:
         """Return `class_counts` if each class, but those to ignore, has points.
 
         Raises:
             ValueError: if a class has none; the message names it, and what was left out.
         """
-        counts = self.class_counts()
-        ignored = self._labels.ignored_classes
-        empty = [name for number, name in enumerate(self.classes) if not counts[number] and number not in ignored]
+        empty = self.empty_classes()
         if empty:
             raise ValueError(
-                f"classes must be classes of some points, and no room of {', '.join(self.areas)} has a point of "
+                f"every class must have points, and no room of {', '.join(self.areas)} has a point of "
                 f"{', '.join(empty)}{''.join(f'; {sentence}' for sentence in self._unnamed())}"
             )
-        return counts
+        return self.class_counts()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -174,7 +177,8 @@ class SceneFolder(Dataset):
         for note in self._notes.values():
             for name, points in note.left.items():
                 found.setdefault(name, []).append(points)
-        return [self._labels.explain(name, sum(points), len(points)) for name, points in sorted(found.items())]
+        where = ", ".join(self.areas)
+        return [self._labels.explain(name, sum(points), len(points), where) for name, points in sorted(found.items())]
 
     def _arrays(self, index: int, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Read a room, and remember what there is to say about it."""

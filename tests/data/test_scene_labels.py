@@ -51,16 +51,16 @@ def test_names_of_objects() -> None:
     labels = SceneLabels(classes=("floor", "clutter"), labels={"Floor": "floor", "sofa": IGNORE})
     assert [labels.of_name(name) for name in ("floor", "Floor", "sofa", "stairs")] == [0, 0, IGNORE, 1]
     assert SceneLabels(classes=("floor",)).of_name("stairs") == IGNORE
-    said = SceneLabels(classes=("floor",)).explain("Floor", 1200, 2)
+    said = SceneLabels(classes=("floor",)).explain("Floor", 1200, 2, "Area_1")
     assert said == (
-        "objects named 'Floor' are none of the classes: 1,200 points in 2 rooms left out; 'floor' differs in case only"
+        "objects named 'Floor' are none of the classes: 1,200 points in 2 rooms of Area_1 left out; 'floor' differs in case only"
     )
-    assert labels.explain("stairs", 3, 1).endswith("3 points in 1 room counted as clutter")
+    assert labels.explain("stairs", 3, 1, "Area_1").endswith("3 points in 1 room of Area_1 counted as clutter")
 
 
 def test_what_contradicts_itself() -> None:
     for arguments, sentence in (
-        ({"labels": {2: "Ground"}}, r"labels must name classes, of ground, tree or numbers 0 to 1, got 'Ground'"),
+        ({"labels": {2: "Ground"}}, r"labels must name classes, of ground, tree or their numbers 0 to 1, got 'Ground'"),
         ({"labels": {2: 2}}, "labels must name classes.* got 2"),
         ({"ignore": ("grass",)}, "ignore must name classes.* got 'grass'"),
         ({"labels": {2: "ground"}, "ignore": (2,)}, "must not hold the same numbers, got 2 in both"),
@@ -80,6 +80,7 @@ def test_the_text_form() -> None:
     for text, sentence in (
         ("2:ground", "pairs STORED=CLASS, such as 2=ground, got '2:ground'"),
         ("2=", "got '2='"),
+        (("2=ground 5=tree",), "got '2=ground 5=tree'"),
         ("2=a 2=b", "each stored label once, got '2' twice"),
     ):
         with pytest.raises(ValueError, match=sentence):

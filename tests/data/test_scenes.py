@@ -33,7 +33,9 @@ def test_text_of_annotations(tmp_path: Path) -> None:
     assert room.pos.tolist() == [[3, 6, 4], [1, 2, 3], [5, 2, 3], [1, 2, 3], [3, 6, 4]]
     assert [S3DIS_CLASSES[number] for number in room.y] == ["chair", "floor", "floor", "clutter", "table"]
     torch.testing.assert_close(room.color[1], torch.tensor([1, 0, 0.2]))
-    assert data.remarks == ("objects named 'stairs' are none of the classes: 1 point in 1 room counted as clutter",)
+    assert data.remarks == (
+        "objects named 'stairs' are none of the classes: 1 point in 1 room of Area_1 counted as clutter",
+    )
 
 
 def test_positions_keep_an_offset_to_the_last_digit(tmp_path: Path) -> None:
@@ -95,11 +97,11 @@ def test_objects_of_other_names_are_said_with_their_points(tmp_path: Path) -> No
     for _ in range(2):  # remarks come from the cache, too
         data = SceneFolder(tmp_path, ["Area_1"], classes=("floor", "chair"), cache=cache)
         assert data[0].y.tolist() == [IGNORE, IGNORE, 1, IGNORE, IGNORE]
-        assert data.remarks[0].endswith("2 points in 1 room left out; 'floor' differs in case only")
+        assert data.remarks[0].endswith("2 points in 1 room of Area_1 left out; 'floor' differs in case only")
         assert data.class_counts().tolist() == [0, 2]
         assert data.remarks == (
-            "objects named 'Floor' are none of the classes: 4 points in 2 rooms left out; 'floor' differs in case only",
-            "objects named 'lamp' are none of the classes: 4 points in 2 rooms left out",
+            "objects named 'Floor' are none of the classes: 4 points in 2 rooms of Area_1 left out; 'floor' differs in case only",
+            "objects named 'lamp' are none of the classes: 4 points in 2 rooms of Area_1 left out",
         )
         with pytest.raises(
             ValueError, match="no room of Area_1 has a point of floor; objects named 'Floor' are none of"
@@ -122,6 +124,7 @@ def test_counts_of_classes(tmp_path: Path) -> None:
         assert data.class_counts().tolist() == [2, 4, 1]
         assert parse.call_count == 1
     few = SceneFolder(tmp_path, ["Area_1"], classes=("floor", "wall", "chair"))
+    assert few.empty_classes() == ("wall",)
     with pytest.raises(ValueError, match=r"no room of Area_1 has a point of wall$"):
         few.check_classes()
     few = SceneFolder(tmp_path, ["Area_1"], classes=("floor", "wall", "chair"), ignore=("wall",))
