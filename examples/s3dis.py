@@ -84,8 +84,8 @@ def main(settings: SceneSettings) -> dict[str, float]:
     train = None
     if not settings.eval_only:
         train = open_areas(settings, settings.train_areas, RandomScene(settings.max_points))
-        say_remarks(train)
-        train.check_classes()
+        say_remarks(train, settings.max_bad)
+        train.check_classes(settings.max_bad)
     loader = make_test_loader(test, settings, collate_fn=collate_points, batch_size=1)
     net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=6, dense=True, voxels=settings.voxels)
     model = start_from(point_segmentation(net, num_classes=len(test.classes), dropout=0.0), settings)
@@ -113,9 +113,9 @@ def open_areas(
     )
 
 
-def say_remarks(rooms: SceneFolder) -> None:
+def say_remarks(rooms: SceneFolder, max_bad: int = 0) -> None:
     """Read the classes of all rooms, and say what was left out, dropped or repaired."""
-    empty = rooms.empty_classes()
+    empty = rooms.empty_classes(max_bad)
     for remark in rooms.remarks:
         say(remark)
     if empty:

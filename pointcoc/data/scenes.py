@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from pointcoc.data.mask_folder import IGNORE
 from pointcoc.data.prepare import check_features
 from pointcoc.data.scene_labels import Labels, SceneLabels, class_names
 from pointcoc.data.scene_rooms import RoomFormat, find_rooms, read_room
+from pointcoc.files import first_line
 
 S3DIS_CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board",
@@ -37,7 +38,8 @@ class _Note:
     key: list[tuple[str, int, int]]
     counts: Tensor
     remarks: list[tuple[str, str]]
-    left: dict[str, int]
+    left: dict[str, int] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 class SceneFolder(Dataset):
@@ -125,35 +127,51 @@ class SceneFolder(Dataset):
         data = Data(**tensors)
         return data if self.transform is None else self.transform(data)
 
-    def class_counts(self) -> Tensor:
+    def class_counts(self, max_bad: int = 0) -> Tensor:
         """Count the points of each class over all rooms, shape (num_classes,), int64.
 
         All rooms that have not been read, or were edited since, are read for it, in this process, so that `remarks`
         covers all of them.
+
+        Args:
+            max_bad: rooms that may be unreadable; they are left out with a remark.
+
+        Raises:
+            ValueError: if more of them cannot be read; see the class.
         """
         for index, room in enumerate(self._rooms):
             if index not in self._notes or self._notes[index].key != fingerprint(room.sources()):
-                self._arrays(index, NOTED)
+                self._try_note(index)
+        errors = [note.error for note in self._notes.values() if note.error is not None]
+        if len(errors) > max_bad:
+            raise errors[0]
         return torch.stack([self._notes[index].counts for index in range(len(self))]).sum(0)
 
-    def empty_classes(self) -> tuple[str, ...]:
-        """Return the names of the classes, but those to ignore, of which no room has a point; see `class_counts`."""
-        counts, ignored = self.class_counts(), self._labels.ignored_classes
+    def empty_classes(self, max_bad: int = 0) -> tuple[str, ...]:
+        """Return the names of the classes, but those to ignore, of which no room has a point.
+
+        Args:
+            max_bad: see `class_counts`.
+        """
+        counts, ignored = self.class_counts(max_bad), self._labels.ignored_classes
         return tuple(name for number, name in enumerate(self.classes) if not counts[number] and number not in ignored)
 
-    def check_classes(self) -> Tensor:
+    def check_classes(self, max_bad: int = 0) -> Tensor:
         """Return `class_counts` if each class, but those to ignore, has points.
+
+        Args:
+            max_bad: see `class_counts`.
 
         Raises:
             ValueError: if a class has none; the message names it, and what was left out.
         """
-        empty = self.empty_classes()
+        empty = self.empty_classes(max_bad)
         if empty:
             raise ValueError(
                 f"every class must have points, and no room of {', '.join(self.areas)} has a point of "
                 f"{', '.join(empty)}{''.join(f'; {sentence}' for sentence in self._unnamed())}"
             )
-        return self.class_counts()
+        return self.class_counts(max_bad)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -179,6 +197,16 @@ class SceneFolder(Dataset):
                 found.setdefault(name, []).append(points)
         where = ", ".join(self.areas)
         return [self._labels.explain(name, sum(points), len(points), where) for name, points in sorted(found.items())]
+
+    def _try_note(self, index: int) -> None:
+        """Read what there is to say about a room, be it that it cannot be read."""
+        try:
+            self._arrays(index, NOTED)
+        except (OSError, ValueError) as error:
+            room = self._rooms[index]
+            remarks = [(str(room.path), f"left out, since it cannot be read: {first_line(error)}")]
+            counts = torch.zeros(len(self.classes), dtype=torch.int64)
+            self._notes[index] = _Note(key=fingerprint(room.sources()), counts=counts, remarks=remarks, error=error)
 
     def _arrays(self, index: int, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Read a room, and remember what there is to say about it."""

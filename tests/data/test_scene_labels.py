@@ -53,7 +53,8 @@ def test_names_of_objects() -> None:
     assert SceneLabels(classes=("floor",)).of_name("stairs") == IGNORE
     said = SceneLabels(classes=("floor",)).explain("Floor", 1200, 2, "Area_1")
     assert said == (
-        "objects named 'Floor' are none of the classes: 1,200 points in 2 rooms of Area_1 left out; 'floor' differs in case only"
+        "objects named 'Floor' are none of the classes: 1,200 points in 2 rooms of Area_1 left out; 'floor' differs in "
+        "case only"
     )
     assert labels.explain("stairs", 3, 1, "Area_1").endswith("3 points in 1 room of Area_1 counted as clutter")
 

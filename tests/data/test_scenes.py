@@ -100,7 +100,8 @@ def test_objects_of_other_names_are_said_with_their_points(tmp_path: Path) -> No
         assert data.remarks[0].endswith("2 points in 1 room of Area_1 left out; 'floor' differs in case only")
         assert data.class_counts().tolist() == [0, 2]
         assert data.remarks == (
-            "objects named 'Floor' are none of the classes: 4 points in 2 rooms of Area_1 left out; 'floor' differs in case only",
+            "objects named 'Floor' are none of the classes: 4 points in 2 rooms of Area_1 left out; 'floor' differs in "
+            "case only",
             "objects named 'lamp' are none of the classes: 4 points in 2 rooms of Area_1 left out",
         )
         with pytest.raises(
@@ -129,6 +130,20 @@ def test_counts_of_classes(tmp_path: Path) -> None:
         few.check_classes()
     few = SceneFolder(tmp_path, ["Area_1"], classes=("floor", "wall", "chair"), ignore=("wall",))
     assert few.check_classes().tolist() == [2, 0, 1]
+
+
+def test_counts_go_without_rooms_that_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path, {"floor_1": FLOOR})
+    write(tmp_path, {"floor_1": "no numbers"}, room="office_2")
+    data = SceneFolder(tmp_path, ["Area_1"], classes=("floor",))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"floor_1.txt cannot be read as rows x y z r g b: row 1 must hold numbers"):
+            data.class_counts()
+        assert data.check_classes(max_bad=1).tolist() == [2]
+        assert "office_2: left out, since it cannot be read:" in data.remarks[0]
+    write(tmp_path, {"floor_1": FLOOR}, room="office_2", time=2)
+    assert data.class_counts().tolist() == [4]
+    assert data.remarks == ()
 
 
 def test_equal_remarks_of_many_files_are_one(tmp_path: Path) -> None:
