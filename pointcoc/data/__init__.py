@@ -19,6 +19,7 @@ from pointcoc.data.random_scene import DescribedScenes, RandomScene
 from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.scene_features import auto_voxels, height_above_ground, local_normals, local_shape, median_spacing
 from pointcoc.data.scene_input import SceneInput
+from pointcoc.data.scene_labels import parse_labels
 from pointcoc.data.scene_survey import SceneSurvey, survey_scenes
 from pointcoc.data.scenes import SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
@@ -61,6 +62,7 @@ __all__ = [
     "local_normals",
     "local_shape",
     "median_spacing",
+    "parse_labels",
     "part_shapes",
     "read_cloud",
     "shapes",

@@ -126,7 +126,7 @@ def check_table(table: np.ndarray) -> np.ndarray:
 def named_columns(table: np.ndarray, path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     """Name the columns of a table as the caller says or, if nothing is said, as far as they can be guessed."""
     table = check_table(table)
-    if reading.columns is not None:
+    if reading.columns is not None and len(table):
         return split_table(table, reading.columns), []
     return guess_columns(table, path)
 

@@ -167,15 +167,11 @@ def test_las_with_small_or_without_colors(tmp_path: Path) -> None:
 def test_las_that_is_cut_short(tmp_path: Path) -> None:
     whole = write_las(tmp_path, "a.las").read_bytes()
     (tmp_path / "b.las").write_bytes(whole[:-200])
-    with pytest.raises(
-        ValueError, match=r"b\.las cannot be read .*it says 50 points and holds 4\d: the file"
-    ):
+    with pytest.raises(ValueError, match=r"b\.las cannot be read .*it says 50 points and holds 4\d: the file"):
         read_cloud(tmp_path / "b.las")
     packed = write_las(tmp_path, "d.laz").read_bytes()
     (tmp_path / "d.laz").write_bytes(packed[:-300])
-    with pytest.raises(
-        ValueError, match=r"d\.laz cannot be read .*it says 50 points: the file is cut short"
-    ):
+    with pytest.raises(ValueError, match=r"d\.laz cannot be read .*it says 50 points: the file is cut short"):
         read_cloud(tmp_path / "d.laz")
     (tmp_path / "c.laz").write_bytes(b"hello")
     with pytest.raises(ValueError, match=r"c\.laz cannot be read as a cloud: "):
