@@ -130,9 +130,11 @@ def main(settings: SceneSettings) -> dict[str, float]:
     task.class_weights = class_weights(settings.class_weights, survey.class_counts)
     train = train_views(settings, scenes, inputs, survey)
     say(
-        f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, {len(train)} views of "
-        f"up to {inputs.view_points:,} points an epoch"
+        f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, "
+        f"{len(train)} views of up to {inputs.view_points:,} points an epoch"
     )
+    if settings.minutes:
+        train.compute()  # before the clock runs
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 
