@@ -223,7 +223,8 @@ def image_network(settings: ImageSettings, num_classes: int, in_channels: int) -
     if settings.coordinates != "numbers":
         places["frequencies"] = settings.frequencies
     net = make_network(settings, num_classes, in_channels=in_channels, pos_dim=2, **places)
-    stated, ours = net.weights_info.transform or ImageTransform(), ImageTransform()
+    noted, ours = net.weights_info.transform, ImageTransform()
+    stated = noted if isinstance(noted, ImageTransform) else ours
     if settings.data is not None and (stated.mean, stated.std) != (ours.mean, ours.std):
         raise ValueError(
             f"{settings.weights} were trained on images of mean {stated.mean} and deviation {stated.std}, and this "

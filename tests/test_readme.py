@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from code_blocks import run_blocks, write_official_checkpoint
+from code_blocks import run_blocks, write_cloud_run, write_official_checkpoint
 
 from pointcoc import PRESETS, ContextClusterNet
 
@@ -16,6 +16,7 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
     write_official_checkpoint(tmp_path / "coc_tiny.pth.tar")
+    write_cloud_run(tmp_path)
     run_blocks(ROOT / "README.md")
 
 

@@ -2,6 +2,7 @@
 
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import Labeled, read_cloud, write_cloud
+from pointcoc.data.cloud_folder import CloudFolder
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
@@ -24,6 +25,7 @@ from pointcoc.data.splits import split_validation
 __all__ = [
     "IGNORE",
     "Cloud",
+    "CloudFolder",
     "CocoImages",
     "DigitImages",
     "DigitInk",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import InputWarning
 from pointcoc.data.cloud import Cloud
+from pointcoc.data.cloud_columns import Reading
+from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.weights import FEATURES, CloudTransform, WeightsInfo
 from pointcoc.pointset import PointSet
@@ -120,6 +123,21 @@ def _assumed(model: Any) -> CloudTransform:
             "a CloudTransform"
         )
     return CloudTransform(center="box", scale="unit_ball", features=features[num])
+
+
+def read_for_network(
+    path: str | Path, transform: CloudTransform, columns: Sequence[str] | None = None, decimal: str = "."
+) -> Cloud:
+    """Read a cloud file for a network: of a mesh, as many points are sampled as it needs, 2,048 at least.
+
+    Args:
+        path: see `read_cloud`.
+        transform: that of the network.
+        columns: see `read_cloud`.
+        decimal: see `read_cloud`.
+    """
+    num_points = max(Reading().num_points, transform.num_points or 0)
+    return read_cloud(path, columns=columns, decimal=decimal, num_points=num_points)
 
 
 def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointSet:

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from pointcoc.checks import check_count
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import read_cloud
+from pointcoc.data.cloud_writers import Labeled, write_cloud
 from pointcoc.data.mask_transforms import PlainMask
 from pointcoc.data.prepare import (
     check_features,
@@ -28,10 +29,9 @@ from pointcoc.data.prepare import (
 from pointcoc.data.scenes import scene_features
 from pointcoc.models.weights import CloudTransform
 from pointcoc.pointset import PointSet
-from pointcoc.predict import Labeled, Prediction, draw_classes, write_ply
+from pointcoc.predict import Prediction, draw_classes
 from pointcoc.predict.images import write_mask, write_picture
 from pointcoc.segmentation.inference import sliding_logits
-from pointcoc.segmentation.part_scores import choose_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +88,12 @@ class PointPrediction(Prediction):
             )
 
     def write(self, files: Sequence[Path], out: Path) -> None:
-        """Write NAME.ply for each cloud."""
+        """Write NAME.las, NAME.laz or NAME.ply for each cloud, see `pointcoc.data.write_cloud`."""
         notes = self.info.notes
         number = None if self.category is None else list(notes["categories"]).index(self.category)
         for file in files:
-            cloud = label_cloud(self.model, file, number, notes.get("parts"), self.columns, self.decimal)
-            write_ply(out / f"{file.stem}.ply", cloud, self.model.config.num_classes)
+            found = label_cloud(self.model, file, number, notes.get("parts"), self.columns, self.decimal)
+            write_cloud(out / file.stem, found, self.model.config.num_classes, notes.get("codes"))
 
 
 def find_classes(model: nn.Module, image: Tensor, short_side: int, window: int | None) -> Tensor:
@@ -141,13 +141,15 @@ def label_cloud(
     """
     cloud = read_cloud(path, columns=columns, decimal=decimal)
     logits = _logits(model, cloud, category)
-    is_chosen = category is not None and parts is not None
-    if is_chosen:
-        kind, ptr = torch.tensor([category]), torch.tensor([0, len(cloud)])
-        classes = choose_parts(logits, kind, ptr, parts)  # type: ignore[arg-type]
-    else:
-        classes = logits.argmax(1)
-    return Labeled(cloud.pos, classes)
+    if category is not None and parts is not None:
+        logits = logits.index_fill(1, torch.tensor(others(parts[category], logits.shape[1])), -torch.inf)
+    scores, classes = logits.softmax(1).max(1)
+    return Labeled(cloud.pos, classes, scores, cloud)
+
+
+def others(kept: Sequence[int], count: int) -> list[int]:
+    """Return the numbers below `count` that are not among those that are kept."""
+    return [number for number in range(count) if number not in set(kept)]
 
 
 def _logits(model: Any, cloud: Cloud, category: int | None) -> Tensor:

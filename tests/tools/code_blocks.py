@@ -34,6 +34,21 @@ def write_official_checkpoint(path: Path) -> None:
     torch.save({"state_dict": {name: 0.02 * torch.randn(shape) for name, shape in shapes.items()}}, path)
 
 
+def write_cloud_run(folder: Path) -> None:
+    """Write the folder of a run on two classes of clouds, of random weights, and the files that it is asked about."""
+    from pointcoc import ContextClusterNet
+    from pointcoc.models import CloudTransform, WeightsInfo
+
+    net = ContextClusterNet.from_preset("coc_points_small", num_classes=2)
+    transform = CloudTransform(center="mean", scale="unit_ball", num_points=64)
+    net.weights_info = WeightsInfo(class_names=("bolt", "nut"), transform=transform)
+    net.save_pretrained(folder / "runs" / "mine")
+    header = "".join(f"property float {axis}\n" for axis in "xyz")
+    corners = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n"
+    (folder / "scan.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 64\n{header}end_header\n{16 * corners}")
+    (folder / "part.off").write_text(f"OFF\n4 4 6\n{corners}3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
+
+
 def run_blocks(page: Path) -> None:
     """Run a page from top to bottom, as a reader would: the Python blocks and the `pointcoc` commands."""
     names: dict[str, object] = {"__name__": page.stem}
