@@ -4,9 +4,9 @@
 
 `--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt, ROOM.npy (rows x y z r g b class),
 ROOM/coord.npy (Pointcept), or a cloud with classes in any format that docs/segmentation.md lists; other scenes fit too,
-from the table to the forest, with `--classes` and `--labels`, whatever their units and offset. Of each point the network
-reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow the
-spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
+from the table to the forest, with `--classes` and `--labels`, whatever their units and offset. Of each point the
+network reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow
+the spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
 the same size, whose answers are joined, every point. Anchors are points of voxels and regions are runs along a Hilbert
 curve, so that no step costs more than sorting. The last weights are measured: nothing is chosen on the test area.
 `--smoke` ends in seconds; `--resume auto` continues a run that was interrupted; `--weights runs/s3dis --eval-only`

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +14,6 @@ OTHER = "clutter"
 Labels = Mapping[int | str, int | str]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SceneLabels:
     """Which class a stored label means.
 
@@ -31,39 +29,37 @@ class SceneLabels:
         numbers: number of the class of each stored number.
         names: number of the class of each name of objects.
         ignored_classes: numbers of the classes that count nowhere.
+        ignored_numbers: those of them that `ignore` holds as a number.
 
     Raises:
         ValueError: if a class is unknown or named twice, or a number is mapped and ignored.
     """
 
-    classes: tuple[str, ...]
-    labels: Labels | None = None
-    ignore: Collection[int | str] = ()
-    numbers: dict[int, int] = field(init=False)
-    names: dict[str, int] = field(init=False)
-    ignored_classes: frozenset[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
-        if twice or not self.classes:
+    def __init__(
+        self, *, classes: tuple[str, ...], labels: Labels | None = None, ignore: Collection[int | str] = ()
+    ) -> None:
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice or not classes:
             raise ValueError(f"classes must be names, each once, got {', '.join(twice) or 'none'}")
-        ignored = {self._number(name, "ignore") for name in self.ignore if isinstance(name, str)}
-        unlabeled = {int(value) for value in self.ignore if not isinstance(value, str)} | {IGNORE}
-        mapped = {key: self._number(value, "labels") for key, value in (self.labels or {}).items()}
-        numbers = {} if self.is_plain else {int(key): one for key, one in mapped.items() if not isinstance(key, str)}
+        self.classes = classes
+        self.labels = dict(labels or {})
+        unlabeled = {int(value) for value in ignore if not isinstance(value, str)} | {IGNORE}
+        ignored = {self._number(name, "ignore") for name in ignore if isinstance(name, str)}
+        mapped = {key: self._number(value, "labels") for key, value in self.labels.items()}
+        numbers = {int(key): number for key, number in mapped.items() if not isinstance(key, str)}
         both = sorted((unlabeled & set(numbers)) - {IGNORE})
         if both:
             raise ValueError(f"labels and ignore must not hold the same numbers, got {both[0]} in both")
         if self.is_plain:
-            numbers = {number: number for number in range(len(self.classes))}
-            ignored |= unlabeled & set(numbers)
-        names = {name: number for number, name in enumerate(self.classes)}
-        names |= {key: value for key, value in mapped.items() if isinstance(key, str)}
-        hidden = dict.fromkeys(ignored, IGNORE)
-        numbers |= dict.fromkeys(unlabeled, IGNORE)
-        object.__setattr__(self, "numbers", {key: hidden.get(one, one) for key, one in numbers.items()})
-        object.__setattr__(self, "names", {key: hidden.get(one, one) for key, one in names.items()})
-        object.__setattr__(self, "ignored_classes", frozenset(ignored))
+            numbers = {number: number for number in range(len(classes))}
+        self.ignored_numbers = (unlabeled & set(numbers)) - {IGNORE}
+        self.ignored_classes = frozenset(ignored | self.ignored_numbers)
+        names = {name: number for number, name in enumerate(classes)}
+        names |= {key: number for key, number in mapped.items() if isinstance(key, str)}
+        hidden = dict.fromkeys(self.ignored_classes, IGNORE)
+        self.numbers = {key: hidden.get(number, number) for key, number in numbers.items()}
+        self.numbers |= dict.fromkeys(unlabeled, IGNORE)
+        self.names = {key: hidden.get(number, number) for key, number in names.items()}
 
     def _number(self, of: int | str, argument: str) -> int:
         if of in self.classes:
@@ -98,7 +94,7 @@ class SceneLabels:
     @property
     def is_plain(self) -> bool:
         """Whether a stored number is that of its class, for no map tells another one."""
-        return all(isinstance(key, str) for key in self.labels or ())
+        return all(isinstance(key, str) for key in self.labels)
 
     def _allowed(self) -> str:
         num = len(self.classes) if self.is_plain else 0
@@ -123,6 +119,14 @@ class SceneLabels:
         hint = f"; {near[0]!r} differs in case only" if near else ""
         fate = f"counted as {OTHER}" if OTHER in self.names else "left out"
         return f"objects named {name!r} are none of the classes: {amount} of {where} {fate}{hint}"
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say which classes count nowhere because their number is to be ignored, which may not have been meant."""
+        return tuple(
+            f"the class {self.classes[number]!r} counts nowhere, since ignore holds its number {number}; if the files "
+            "store other numbers than those of the classes, give labels"
+            for number in sorted(self.ignored_numbers)
+        )
 
     def facts(self) -> dict[str, object]:
         """Return all that decides about classes, for the key of a cache."""

@@ -108,7 +108,7 @@ class SceneFolder(Dataset):
         found = [find_rooms(check_folder("path/AREA", root / area)) for area in self.areas]
         self._rooms = [room for rooms, _ in found for room in rooms]
         self.rooms = [room.path for room in self._rooms]
-        self._left_out = tuple(remark for _, remarks in found for remark in remarks)
+        self._left_out = (*self._labels.remarks(), *(remark for _, remarks in found for remark in remarks))
         self._notes: dict[int, _Note] = {}
 
     @property

@@ -43,6 +43,9 @@ def test_classes_that_count_nowhere() -> None:
     assert labels.ignored_classes == {2}
     by_number = SceneLabels(classes=("unlabeled", "b"), ignore=(0,))
     assert by_number.ignored_classes == {0}
+    (remark,) = by_number.remarks()
+    assert remark.startswith("the class 'unlabeled' counts nowhere, since ignore holds its number 0; if")
+    assert labels.remarks() == ()
     assert by_number.of_numbers(np.array([0, 1]), where).tolist() == [IGNORE, 1]
     assert SceneLabels(classes=("a", "b"), labels={0: "b"}, ignore=(1,)).ignored_classes == frozenset()
 

@@ -136,7 +136,7 @@ def test_counts_go_without_rooms_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path, {"floor_1": "no numbers"}, room="office_2")
     data = SceneFolder(tmp_path, ["Area_1"], classes=("floor",))
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"floor_1.txt must hold finite points, and none of its 0 is"):
+        with pytest.raises(ValueError, match=r"floor_1.txt cannot be read as rows x y z r g b: row 1 must"):
             data.class_counts()
         assert data.check_classes(max_bad=1).tolist() == [2]
         assert "office_2: left out, since it cannot be read:" in data.remarks[0]
