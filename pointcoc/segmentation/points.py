@@ -94,7 +94,7 @@ class PointSegmenter(HubMixin):
         """Replace the last layer by a new one for `num_classes` classes, at least 2."""
         check_range("num_classes", num_classes, 2)
         self.config = replace(self.config, num_classes=num_classes)
-        self.head[-1] = nn.Linear(self.head[-1].in_features, num_classes).to(next(self.parameters()))
+        self.head[-1] = nn.Linear(self.net.config.dims[0], num_classes).to(next(self.parameters()))
         self.weights_info = changed(self.weights_info)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
