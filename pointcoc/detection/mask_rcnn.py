@@ -1,7 +1,7 @@
 """Mask R-CNN: torchvision's, on a pyramid over the four stages of a network, with the true sizes of the images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights, resnet
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import initLevelMapper
 
@@ -16,7 +18,7 @@ from pointcoc.detection.prediction import ObjectPrediction
 from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.presets import PRESETS
-from pointcoc.models.weights import HubMixin, Kind
+from pointcoc.models.weights import HubMixin, Kind, changed
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
@@ -96,6 +98,21 @@ class TrueSizeMaskRCNN(HubMixin, MaskRCNN):
     def _empty(cls, config: MaskRCNNConfig) -> Any:
         return mask_rcnn(**asdict(config))  # torchvision holds anchors that no state names
 
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the last layers of classes, boxes and masks by new ones.
+
+        Args:
+            num_classes: classes of an object, the background included, at least 2.
+        """
+        _check_classes(num_classes)
+        self.config = None if self.config is None else replace(self.config, num_classes=num_classes)
+        like, heads = next(self.parameters()), self.roi_heads
+        masks = heads.mask_predictor
+        channels = (masks.conv5_mask.in_channels, masks.conv5_mask.out_channels)
+        heads.box_predictor = FastRCNNPredictor(heads.box_predictor.cls_score.in_features, num_classes).to(like)
+        masks.mask_fcn_logits = MaskRCNNPredictor(*channels, num_classes).mask_fcn_logits.to(like)
+        self.weights_info = changed(self.weights_info)
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
         self.backbone.backbone.set_grad_checkpointing(enable)
@@ -156,8 +173,7 @@ def mask_rcnn(
         FileNotFoundError: if `pretrained` finds no converted weights of a preset.
     """
     _check_rois(box_batch_size_per_image)
-    if num_classes < 2:
-        raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
+    _check_classes(num_classes)
     sizes: dict[str, Any] = {"min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh}
     training = {"box_batch_size_per_image": box_batch_size_per_image}
     if isinstance(backbone, str) and backbone in RESNETS:
@@ -186,6 +202,11 @@ def _resnet(name: str, centers: int | None, pretrained: bool) -> nn.Module:
     return resnet_fpn_backbone(
         backbone_name=name, weights=weights, norm_layer=norm, trainable_layers=3 if pretrained else 5
     )
+
+
+def _check_classes(num_classes: int) -> None:
+    if num_classes < 2:
+        raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
 
 
 def _check_rois(box_batch_size_per_image: int) -> None:

@@ -1,7 +1,7 @@
 """The class of every point of a cloud: parts of objects, things in scenes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,7 +12,7 @@ from pointcoc.geometry import NetworkPlan
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset as find_preset
-from pointcoc.models.weights import HubMixin, Kind
+from pointcoc.models.weights import HubMixin, Kind, changed
 from pointcoc.pointset import PointSet
 from pointcoc.segmentation.prediction import PointPrediction
 from pointcoc.segmentation.propagation import Propagation, propagations
@@ -55,7 +55,7 @@ class PointSegmenter(HubMixin):
         dropout: probability to zero a channel before the classifier while training.
 
     Shapes:
-        Input: a PointSet, torch_geometric data, or clouds (B, N, in_channels).
+        Input: a PointSet, torch_geometric data, or clouds (B, N, in_channels), as for `ContextClusterNet`.
         Output: logits (number of all points, num_classes), in the order of the points.
 
     Raises:
@@ -89,6 +89,13 @@ class PointSegmenter(HubMixin):
         with torch.device("meta"):
             net = ContextClusterNet(NetworkConfig(**config.network))
             return cls(net, config.num_classes, config.num_categories, config.dropout)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the last layer by a new one for `num_classes` classes, at least 2."""
+        check_range("num_classes", num_classes, 2)
+        self.config = replace(self.config, num_classes=num_classes)
+        self.head[-1] = nn.Linear(self.net.config.dims[0], num_classes).to(next(self.parameters()))
+        self.weights_info = changed(self.weights_info)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""

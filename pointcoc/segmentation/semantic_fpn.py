@@ -1,7 +1,7 @@
 """Semantic FPN: the maps of a backbone become one pyramid, its levels one map, and that the classes of the pixels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 from pointcoc.checks import check_range
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
-from pointcoc.models.weights import HubMixin, Kind
+from pointcoc.models.weights import HubMixin, Kind, changed
 from pointcoc.segmentation.prediction import PixelPrediction
 
 PYRAMID_CHANNELS = 256
@@ -72,13 +72,19 @@ class SemanticFPN(HubMixin):
         self.pyramid = FeaturePyramidNetwork(list(backbone.channels), PYRAMID_CHANNELS)
         self.levels = nn.ModuleList(_level(max(1, level)) for level in range(len(backbone.channels)))
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(HEAD_CHANNELS, num_classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+        self.classifier = _classifier(num_classes)
 
     @classmethod
     def _empty(cls, config: SemanticFPNConfig) -> Any:
         return semantic_fpn(**asdict(config))  # some of timm's backbones hold tensors that no state names
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the last convolution by a new one for `num_classes` classes, at least 2."""
+        check_range("num_classes", num_classes, 2)
+        self.num_classes = num_classes
+        self.config = None if self.config is None else replace(self.config, num_classes=num_classes)
+        self.classifier = _classifier(num_classes).to(next(self.parameters()))
+        self.weights_info = changed(self.weights_info)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Compute the inside of the backbone's blocks again in backward: less memory, more time."""
@@ -131,6 +137,13 @@ def semantic_fpn(
     if isinstance(backbone, str):
         model.config = SemanticFPNConfig(backbone=backbone, num_classes=num_classes, centers=centers, dropout=dropout)
     return model
+
+
+def _classifier(num_classes: int) -> nn.Conv2d:
+    classifier = nn.Conv2d(HEAD_CHANNELS, num_classes, 1)
+    nn.init.normal_(classifier.weight, std=0.01)
+    nn.init.zeros_(classifier.bias)  # type: ignore[arg-type]
+    return classifier
 
 
 def _level(count: int) -> nn.Sequential:

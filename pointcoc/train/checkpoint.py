@@ -9,7 +9,7 @@ leaves the previous one as it was.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -233,8 +233,25 @@ def _check_config(path: Path, found: Mapping[str, Any] | None, model: nn.Module)
     config: Any = getattr(model, "config", None)
     if found is None or not is_dataclass(config) or isinstance(config, type):
         return
+    kind, expected_kind = saved_kind(path), getattr(config, "kind", None)
+    if None not in (kind, expected_kind) and kind != expected_kind:
+        raise ValueError(f"{path} holds the weights of another kind of model: {kind}, expected {expected_kind}")
     saved, expected = (fixed_settings(config, one) for one in (found, json.loads(json.dumps(asdict(config)))))
-    other = [name for name in {**expected, **saved} if saved.get(name) != expected.get(name)]
-    if other:
-        listed = "; ".join(f"{name} is {saved.get(name)}, expected {expected.get(name)}" for name in other)
+    if listed := "; ".join(_differences(saved, expected)):
         raise ValueError(f"{path} holds the weights of another preset or config: {listed}")
+
+
+def saved_kind(path: Path) -> str | None:
+    """Return the kind of model that a file of weights belongs to, a key of `KINDS`; None where nothing says so."""
+    content, where = read_content(path)
+    return current_layout(content, str(where)).get("kind") if content else None
+
+
+def _differences(saved: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Name each field that differs, with both values; of fields that hold fields, those inside."""
+    for name in {**expected, **saved}:
+        one, other = saved.get(name), expected.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name} is {one}, expected {other}"

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 from torch import nn
 
-from pointcoc.train.checkpoint import load_weights
+from pointcoc.models.weights import find_weights
+from pointcoc.train.checkpoint import load_weights, read_notes, saved_kind
 from pointcoc.train.processes import say
 from pointcoc.train.recipe import Measured
 
@@ -49,20 +50,35 @@ def start_from(model: M, settings: DenseSettings) -> M:
     """Copy the weights that the settings name into a model, and say how large it is.
 
     Args:
-        model: made as the one that was saved.
-        settings: `weights` is read.
+        model: made as the one that was saved. Weights for another number of classes give it all but the classifier,
+            which is new then, and a line says so.
+        settings: `weights` and `eval_only` are read; what is measured alone needs a classifier from the weights.
 
     Returns:
         The model.
 
     Raises:
         FileNotFoundError: if there are no such weights.
-        ValueError: if they are those of another model.
+        ValueError: if they are those of another model, or for other classes where they are measured alone.
     """
     if settings.weights is not None:
-        load_weights(model, settings.weights)
+        _copy_weights(model, settings.weights, may_reset=not settings.eval_only)
     say(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters")
     return model
+
+
+def _copy_weights(model: Any, weights: str, may_reset: bool) -> None:
+    file, config = find_weights(weights), getattr(model, "config", None)
+    found, num_classes = (read_notes(file)["config"] or {}).get("num_classes"), getattr(config, "num_classes", None)
+    is_same_kind = saved_kind(file) == getattr(config, "kind", None)
+    can_reset = may_reset and is_same_kind and hasattr(model, "reset_classifier")
+    if not can_reset or None in (found, num_classes) or found == num_classes:
+        load_weights(model, file)
+        return
+    model.reset_classifier(found)  # with it the model is the one that was saved
+    load_weights(model, file)
+    model.reset_classifier(num_classes)
+    say(f"{weights}: a new classifier, for {num_classes} classes instead of {found}")
 
 
 def check_positive(settings: object, *names: str) -> None:
