@@ -64,6 +64,10 @@ class SceneSettings(DenseSettings):
     """Stored labels that stand for no class, such as -1 255, and classes that count nowhere."""
     columns: tuple[str, ...] = ()
     """Names of the columns of text and arrays where the files do not tell them, such as x y z intensity label."""
+    decimal: str = "."
+    """Decimal mark of text."""
+    segment: str = "segment"
+    """Name of the array of labels in folders of arrays, such as segment20 for ScanNet."""
     class_weights: tuple[str, ...] = ("none",)
     """Weights of the classes in the loss: none, inverse (of their share of the training points), sqrt (its square
     root), or a number for each class."""
@@ -183,6 +187,8 @@ def open_areas(settings: SceneSettings, areas: tuple[str, ...]) -> SceneFolder:
         labels=parse_labels(settings.labels) or None,
         ignore=[int(one) if one.removeprefix("-").isdigit() else one for one in settings.ignore],
         columns=settings.columns or None,
+        decimal=settings.decimal,
+        segment=settings.segment,
         cache=settings.cache,
     )
 

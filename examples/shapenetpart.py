@@ -1,9 +1,11 @@
 """Train a network to name the part of an object that each point belongs to, and measure it on objects it has not seen.
 
     python examples/shapenetpart.py                # six categories of sampled objects with 15 parts, made on first use
-    python examples/shapenetpart.py --data PATH    # ShapeNetPart: the folder hdf5_data of PointNet, one GPU
+    python examples/shapenetpart.py --data PATH    # ShapeNetPart, one GPU
 
-`--data` holds all_object_categories.txt, object2setofoids.json, {train,val,test}_hdf5_file_list.txt and the HDF5 files.
+`--data` is the folder hdf5_data of PointNet (all_object_categories.txt, object2setofoids.json,
+{train,val,test}_hdf5_file_list.txt and the HDF5 files), or one of the folders of text,
+shapenetcore_partanno_segmentation_benchmark_v0 and ..._v0_normal, which is converted once.
 Training and validation part are trained on, as the published numbers do, and the last weights are measured: nothing is
 chosen on the test set. A point gets the likeliest part among those of its object's category, which the network is told.
 `--smoke` ends in seconds; `--resume auto` continues a run that was interrupted; `--weights runs/shapenetpart
@@ -41,7 +43,7 @@ class PartSettings(PreparationSettings, DenseSettings):
     """Settings of a run of part segmentation."""
 
     data: Path | None = None
-    """Folder in the layout of ShapeNetPart; without it objects are sampled."""
+    """Folder in a layout of ShapeNetPart, HDF5 or text; without it objects are sampled."""
     preset: str = "coc_points_small"
     """Preset of the backbone."""
     num_points: int = 512

@@ -237,6 +237,9 @@ def _label(values: np.ndarray | None, said: list[str]) -> np.ndarray | None:
         return None
     finite = values[np.isfinite(values)]
     if (finite % 1 != 0).any():
-        said.append(f"its labels were left out: they must be whole numbers, got {finite[finite % 1 != 0][0]:g}")
+        row = int(np.flatnonzero(values % 1 > 0)[0])
+        said.append(f"its labels were left out: they must be whole numbers, got {values[row]:g} in row {row + 1}")
         return None
+    if len(finite) < len(values):
+        said.append(f"{len(values) - len(finite):,} labels are NaN or infinite and were read as -1")
     return np.where(np.isfinite(values), values, -1).astype(np.int64)

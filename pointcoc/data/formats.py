@@ -12,7 +12,8 @@ from pointcoc.data.cloud_folder import CloudFolder
 from pointcoc.data.cloud_tree import ENDINGS, is_cloud_folder
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.images import image_folder
-from pointcoc.data.part_clouds import CATEGORIES, TEXT_CATEGORIES, HDF5Parts
+from pointcoc.data.part_clouds import CATEGORIES, TEXT_CATEGORIES
+from pointcoc.data.part_text import open_parts
 from pointcoc.data.scanobjectnn import VARIANTS, ScanObjectNN
 from pointcoc.data.sources import HubImages, ShardImages
 
@@ -75,7 +76,7 @@ CLOUD_FORMATS = {
 }
 # Clouds with a part for each point: `categories`, `parts` and `num_classes`. They also take `num_points`.
 PART_FORMATS = {
-    "ShapeNetPart": Format(open=HDF5Parts, marks=(CATEGORIES, TEXT_CATEGORIES), splits=("trainval", "test")),
+    "ShapeNetPart": Format(open=open_parts, marks=(CATEGORIES, TEXT_CATEGORIES), splits=("trainval", "test")),
 }
 # Images with a class, by the name of their source: (image, label), `classes` and `labels`. They also take `image_key`
 # and `label_key` unless their splits have fixed names; a stream takes `is_training`, `seed` and `limit`.

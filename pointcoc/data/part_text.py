@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pointcoc.checks import check_count, check_file, check_folder
-from pointcoc.data.generated import complete_or_absent, write_split
-from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEGORIES, list_name, read_categories
+from pointcoc.data.cached import fingerprint
+from pointcoc.data.generated import complete_or_absent, write_split, written_once
+from pointcoc.data.part_clouds import (
+    CATEGORIES,
+    PARTS_FILE,
+    SPLITS,
+    TEXT_CATEGORIES,
+    HDF5Parts,
+    list_name,
+    read_categories,
+)
 from pointcoc.files import first_line
 
 FOUND_FILE = "converted.txt"
@@ -77,6 +88,25 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
         counts = {split: len(objects.keys) for split, objects in splits.items()}
         (staging / FOUND_FILE).write_text(_sentence(root, counts, parts, is_separate, has_normals))
     return target
+
+
+def open_parts(folder: str | Path, split: str = "trainval", **options: Any) -> HDF5Parts:
+    """Open a split of ShapeNetPart, as HDF5 files or as text.
+
+    Text is converted once, with 2,048 points an object (see `convert_part_text`), into the cache folder of the package,
+    and again if a file of it changes.
+
+    Args:
+        folder: the folder with HDF5 files or with text.
+        split: "train", "val", "test" or "trainval".
+        **options: those of `HDF5Parts`.
+    """
+    root = check_folder("folder", folder)
+    if (root / TEXT_CATEGORIES).is_file() and not (root / CATEGORIES).is_file():
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        key = sha256(json.dumps(fingerprint(files)).encode()).hexdigest()[:16]
+        root = written_once(None, f"shapenetpart-{key}", partial(convert_part_text, root))
+    return HDF5Parts(root, split, **options)
 
 
 def _number_on(found: dict[str, set[int]]) -> dict[str, list[int]]:

@@ -19,6 +19,7 @@ from pointcoc.data import (
     part_shapes,
     write_part_shapes,
 )
+from pointcoc.data.formats import PART_FORMATS, open_split
 from pointcoc.data.part_solids import OBJECTS, PARTS, part_clouds
 
 POINTS = np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)
@@ -164,6 +165,18 @@ def test_text_becomes_hdf5(tmp_path: Path) -> None:
     assert cap.pos[order].tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 3]]
     assert cap.y[order].tolist() == [3, 2, 2]
     assert HDF5Parts(convert_part_text(root, tmp_path / "more", num_points=9))[0].pos.shape == (9, 3)
+
+
+def test_text_opens_as_it_is_and_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
+    root = write_text(tmp_path / "text")
+    for _ in range(2):
+        data = open_split(root, "trainval", PART_FORMATS, num_points=3)
+        assert (data.categories, data.parts, len(data)) == (("Bag", "Cap"), ((0, 1), (2, 3)), 4)
+        assert len(list((tmp_path / "home").iterdir())) == 1
+    (root / "01" / "a.txt").write_text("0 0 5 0 1 0 0\n0 0 6 0 1 0 1\n")
+    assert open_split(root, "test", PART_FORMATS, num_points=3).points[1, :, 2].min() == 5  # an edited file counts
+    assert len(list((tmp_path / "home").iterdir())) == 2
 
 
 def test_text_that_is_refused(tmp_path: Path) -> None:
