@@ -17,7 +17,8 @@ from pointcoc.files import atomic
 VERSION = 1
 """Version of the form of these files; another one is parsed anew."""
 KEY = "key"
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""Errors of a damaged file; RuntimeError is zipfile's for flags and methods of compression that it does not know."""
 
 
 def cached(
@@ -95,9 +96,10 @@ def _read(path: Path, key: str, only: Collection[str] | None) -> dict[str, np.nd
     try:
         with path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, Mapping) or arrays[KEY].tobytes().decode() != key:
+            if not isinstance(arrays, Mapping):
                 return None
-            return {name: arrays[name] for name in (arrays if only is None else only) if name != KEY}
+            stored, names = json.loads(arrays[KEY].tobytes())
+            return {name: arrays[name] for name in (names if only is None else only)} if stored == key else None
     except UNREADABLE:
         return None
 
@@ -108,7 +110,8 @@ def _write(path: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.hasobject:
             raise ValueError(f"{name} must be an array of numbers, booleans or text to be cached, got {array.dtype}")
     with atomic(path, is_shared=True) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{KEY: np.frombuffer(key.encode(), np.uint8), **arrays})
+        head = json.dumps([key, list(arrays)]).encode()  # with the names, so that an array that is lost is missed
+        np.savez(file, allow_pickle=False, **{KEY: np.frombuffer(head, np.uint8), **arrays})
 
 
 def _chosen(arrays: Mapping[str, np.ndarray], only: Collection[str] | None) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def test_a_link_is_the_file_it_points_to(tmp_path: Path) -> None:
     assert cached(tmp_path / "cache", link, [link], {}, Parser(link))["pos"].tolist() == [2]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "array", "no_key"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "text", "flipped", "array", "no_key", "method", "encrypted", "lost"]
+)
 def test_a_damaged_file_is_written_again(tmp_path: Path, damage: str) -> None:
     source = write(tmp_path / "room.txt", "1 2 3")
     kept = cache_file(tmp_path / "cache", source, {})
@@ -101,6 +104,15 @@ def test_a_damaged_file_is_written_again(tmp_path: Path, damage: str) -> None:
     if damage == "flipped":
         at = whole.index(np.array([1.0, 2, 3]).tobytes())
         kept.write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    elif damage in ("method", "encrypted", "lost"):
+        at = [found.start() for found in re.finditer(b"PK\x01\x02", whole)][-1]  # the last entry of the directory
+        if damage == "lost":  # the comment of the entry before takes it in
+            before = whole.rindex(b"PK\x01\x02", 0, at)
+            length = len(whole) - 22 - at
+            kept.write_bytes(whole[: before + 32] + length.to_bytes(2, "little") + whole[before + 34 :])
+        else:
+            place = at + (10 if damage == "method" else 8)
+            kept.write_bytes(whole[:place] + b"\x01" + whole[place + 1 :])
     elif damage == "array":
         with kept.open("wb") as file:
             np.save(file, np.zeros(3))
