@@ -29,6 +29,7 @@ README.md, "Measured", and benchmarks/results/modelnet10.md have the details of 
 
 import argparse
 import copy
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ from torch_geometric.data import Data
 from pointcoc import ContextClusterNet, PointSet
 from pointcoc.checks import check_choice
 from pointcoc.data import PrepareCloud, collate_sets, shapes
-from pointcoc.data.formats import CLOUD_FORMATS, open_split, variants_of
+from pointcoc.data.formats import CLOUD_FORMATS, format_of, open_split, variants_of
+from pointcoc.files import atomic
 from pointcoc.models import CloudTransform, WeightsInfo
 from pointcoc.models.weights import FEATURES
 from pointcoc.train import (
@@ -62,7 +64,10 @@ from pointcoc.train import (
     run_command,
 )
 from pointcoc.train.preparation import PreparationSettings, noted_preparation
-from pointcoc.train.processes import say
+from pointcoc.train.processes import is_main_process, say
+
+SPLIT = "split.json"
+"""File of a run that lists what was trained and tested on, where the data tells no split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,10 @@ class CloudSettings(PreparationSettings, RecipeSettings):
     --variant; without it solids are sampled."""
     variant: str | None = None
     """Variant of ScanObjectNN, OBJ_ONLY, OBJ_BG or PB_T50_RS; --data is then its folder h5_files."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of text and arrays that do not tell them: x y z, r g b, nx ny nz, _ to skip one."""
+    decimal: str = "."
+    """Decimal mark of text."""
     resample: bool = False
     """Augmentation: each epoch takes other points of each cloud, at random; measuring takes the same ones each time."""
     normalize: bool = False
@@ -99,8 +108,11 @@ class CloudSettings(PreparationSettings, RecipeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.data is None and (self.variant or self.resample):
-            raise ValueError("variant and resample have no effect on sampled solids: leave them out, or give --data")
+        if self.data is None and (self.variant or self.resample or self.columns or self.features):
+            raise ValueError(
+                "variant, resample, columns and features have no effect on sampled solids: leave them out, or give "
+                "--data"
+            )
         if self.variant is not None:
             check_choice("variant", self.variant, variants_of(CLOUD_FORMATS))
         for name, low in {"scale": 1, "shift": 0, "jitter": 0, "rotate": 0, "votes": 0}.items():
@@ -170,6 +182,7 @@ def train(settings: CloudSettings) -> dict[str, float]:
     loaders, info = cloud_loaders(settings)
     net = make_cloud_network(settings, info)
     result = fit(net, loaders.train, loaders.val, settings)
+    write_made_split(settings, loaders.test.dataset)
     scores = finish(net, loaders.test, result, settings)
     if settings.votes:
         voted = report_votes(net, loaders.test, settings)
@@ -209,7 +222,7 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
     if settings.data is None:
         say(f"no --data given: training on sampled solids of {settings.num_points} points")
     train, test = (open_clouds(settings, split) for split in ("train", "test"))
-    for sentence in (*getattr(train, "remarks", ()), *(f"left out: {one}" for one in train.left_out)):
+    for sentence in dict.fromkeys((*train.remarks, *test.remarks, *(f"left out: {one}" for one in train.left_out))):
         say(sentence)
     is_ragged = not hasattr(train, "points")
     transform = settings.transform(any_num_points=is_ragged or settings.drop_points > 0)
@@ -222,20 +235,32 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
     return loaders, WeightsInfo(class_names=train.classes, transform=transform)
 
 
+def write_made_split(settings: CloudSettings, test: Any) -> None:
+    """Write the names of the files that were trained and tested on, where the folder has no split of its own."""
+    made = getattr(getattr(test, "dataset", test), "made_split", None)
+    if made is not None and is_main_process():
+        with atomic(settings.out / SPLIT) as temporary:
+            temporary.write_text(json.dumps(made, indent=1) + "\n")
+
+
 def open_clouds(settings: CloudSettings, split: str) -> Any:
     """Return a split; of the training split all stored points where each epoch takes others."""
     if settings.data is None:
         return shapes(split, num_points=settings.num_points)
+    is_folder = format_of(settings.data, CLOUD_FORMATS, settings.variant) is CLOUD_FORMATS["folder"]
+    takes_all = split == "train" and settings.resample and not is_folder
     clouds = open_split(
         settings.data,
         split,
         CLOUD_FORMATS,
         settings.variant,
-        num_points=None if split == "train" and settings.resample else settings.num_points,
+        num_points=None if takes_all else settings.num_points,
         max_bad=settings.max_bad if split == "train" else 0,
-        **settings.stored_features(),
+        features=settings.transform().features,
+        **({"columns": settings.columns} if settings.columns else {}),
+        **({"decimal": settings.decimal, "workers": settings.workers} if is_folder else {}),
     )
-    stored = clouds.points.shape[1] if hasattr(clouds, "points") else settings.num_points
+    stored = settings.num_points if is_folder else clouds.points.shape[1]
     if stored < settings.num_points:
         raise ValueError(f"num_points must be in [1, {stored}], the points stored per cloud, got {settings.num_points}")
     return clouds

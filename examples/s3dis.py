@@ -2,8 +2,9 @@
 
     python examples/s3dis.py --data Stanford3dDataset_v1.2_Aligned_Version --cache rooms  # one GPU; tested on Area 5
 
-`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt or ROOM.npy (rows x y z r g b class); other
-scenes fit too, from the table to the forest, with `--classes`, whatever their units and offset. Of each point the
+`--data` holds Area_1 to Area_6, each with ROOM/Annotations/CLASS_NUMBER.txt, ROOM.npy (rows x y z r g b class),
+ROOM/coord.npy (Pointcept), or a cloud with classes in any format that docs/segmentation.md lists; other scenes fit too,
+from the table to the forest, with `--classes` and `--labels`, whatever their units and offset. Of each point the
 network reads its height above the ground, the shape of its neighborhood and what else `--features` names; voxels follow
 the spacing of the points. Training takes the points around a random one; scenes are measured in overlapping views of
 the same size, whose answers are joined, every point. Anchors are points of voxels and regions are runs along a Hilbert
@@ -23,10 +24,8 @@ from typing import Literal, Self
 
 import torch
 from torch.utils.data import DataLoader
-from torch_geometric.data import Data
 
 from pointcoc.data import (
-    IGNORE,
     DescribedScenes,
     RandomScene,
     SceneFolder,
@@ -34,9 +33,9 @@ from pointcoc.data import (
     SceneSurvey,
     auto_voxels,
     collate_points,
+    parse_labels,
     survey_scenes,
 )
-from pointcoc.data.scenes import S3DIS_CLASSES
 from pointcoc.models import CloudTransform, ContextClusterNet
 from pointcoc.models.weights import find_weights, read_info
 from pointcoc.segmentation import PointSegmenter, class_weights, point_segmentation
@@ -56,10 +55,15 @@ class SceneSettings(DenseSettings):
     """Folders of the scenes to train on."""
     test_areas: tuple[str, ...] = ("Area_5",)
     """Folders of the scenes that the network is measured on."""
-    classes: tuple[str, ...] = S3DIS_CLASSES
-    """Names of the classes."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes; if they are not given, those that --labels names, or those of S3DIS."""
+    labels: tuple[str, ...] = ()
+    """Classes of the labels that the files store, such as 2=ground 5=tree 6=building, or of names of objects, such as
+    Floor=floor."""
     ignore: tuple[str, ...] = ()
-    """Classes that count nowhere, neither in the loss nor in a measure."""
+    """Stored labels that stand for no class, such as -1 255, and classes that count nowhere."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of text and arrays where the files do not tell them, such as x y z intensity label."""
     class_weights: tuple[str, ...] = ("none",)
     """Weights of the classes in the loss: none, inverse (of their share of the training points), sqrt (its square
     root), or a number for each class."""
@@ -95,8 +99,6 @@ class SceneSettings(DenseSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "max_points", "num_neighbors")
-        if unknown := set(self.ignore) - set(self.classes):
-            raise ValueError(f"ignore must name some of the classes {', '.join(self.classes)}, got {min(unknown)!r}")
         self.transform(1.0)  # checks the rest
 
     def shrink(self) -> Self:
@@ -118,13 +120,17 @@ class SceneSettings(DenseSettings):
 def main(settings: SceneSettings) -> dict[str, float]:
     """Train, then measure on the scenes of the test areas, or measure alone."""
     torch.manual_seed(settings.seed)
+    test = open_areas(settings, settings.test_areas)
+    say_remarks(test)
     transform = noted_transform(settings)
     if settings.eval_only and transform is not None:
-        return measure(*tested(settings, SceneInput(transform)))
+        return measure(*tested(settings, SceneInput(transform), test))
     scenes = open_areas(settings, settings.train_areas)
-    survey = survey_scenes(scenes, len(settings.classes))
+    say_remarks(scenes, settings.max_bad)
+    scenes.check_classes(settings.max_bad)
+    survey = survey_scenes(scenes, len(scenes.classes))
     inputs = SceneInput(transform or settings.transform(survey.spacing))
-    model, loader, _, task = tested(settings, inputs)
+    model, loader, _, task = tested(settings, inputs, test)
     if settings.eval_only:
         return measure(model, loader, settings, task)
     task.class_weights = class_weights(settings.class_weights, survey.class_counts)
@@ -139,21 +145,24 @@ def main(settings: SceneSettings) -> dict[str, float]:
     return finish(model, loader, result, settings, task)
 
 
-def tested(settings: SceneSettings, inputs: SceneInput) -> tuple[PointSegmenter, DataLoader, SceneSettings, SceneTask]:
+def tested(
+    settings: SceneSettings, inputs: SceneInput, test: SceneFolder
+) -> tuple[PointSegmenter, DataLoader, SceneSettings, SceneTask]:
     """Return what a measure takes: the model, the test scenes, the settings and the task."""
-    model = start_from(build(settings, inputs), settings)
+    model = start_from(build(settings, inputs, len(test.classes)), settings)
     model.weights_info = replace(model.weights_info, transform=inputs.transform)  # pointcoc predict reads it
-    test = DescribedScenes(open_areas(settings, settings.test_areas), inputs, cache=settings.cache)
-    loader = make_test_loader(test, settings, collate_fn=collate_scenes, batch_size=1)
-    return model, loader, settings, SceneTask(len(settings.classes), inputs, {"classes": settings.classes})
+    scenes = DescribedScenes(test, inputs, cache=settings.cache)
+    loader = make_test_loader(scenes, settings, collate_fn=collate_scenes, batch_size=1)
+    notes = {"classes": test.classes, "labels": settings.labels, "ignore": settings.ignore, "codes": test.codes}
+    return model, loader, settings, SceneTask(len(test.classes), inputs, notes)
 
 
-def build(settings: SceneSettings, inputs: SceneInput) -> PointSegmenter:
+def build(settings: SceneSettings, inputs: SceneInput, num_classes: int) -> PointSegmenter:
     """Make the network of some settings."""
     voxels = auto_voxels(inputs.spacing) if settings.voxels == "auto" else settings.voxels
     channels = inputs.transform.num_features
     net = ContextClusterNet.from_preset("coc_scene", num_classes=0, in_channels=channels, dense=True, voxels=voxels)
-    return point_segmentation(net, num_classes=len(settings.classes), dropout=0.0)
+    return point_segmentation(net, num_classes=num_classes, dropout=0.0)
 
 
 def noted_transform(settings: SceneSettings) -> CloudTransform | None:
@@ -167,15 +176,24 @@ def noted_transform(settings: SceneSettings) -> CloudTransform | None:
 
 def open_areas(settings: SceneSettings, areas: tuple[str, ...]) -> SceneFolder:
     """Open the scenes of some areas."""
-    ignored = [settings.classes.index(name) for name in settings.ignore]
+    return SceneFolder(
+        settings.data,
+        areas,
+        classes=settings.classes or None,
+        labels=parse_labels(settings.labels) or None,
+        ignore=[int(one) if one.removeprefix("-").isdigit() else one for one in settings.ignore],
+        columns=settings.columns or None,
+        cache=settings.cache,
+    )
 
-    def prepare(scene: Data) -> Data:
-        scene.y[torch.isin(scene.y, torch.tensor(ignored, dtype=torch.int64))] = IGNORE
-        if getattr(scene, "color", None) is None and scene.x is not None:
-            scene.color = scene.x[:, 3:] + 0.5
-        return scene
 
-    return SceneFolder(settings.data, areas, classes=settings.classes, cache=settings.cache, transform=prepare)
+def say_remarks(scenes: SceneFolder, max_bad: int = 0) -> None:
+    """Read the classes of all scenes, and say what was left out, dropped or repaired."""
+    empty = scenes.empty_classes(max_bad)
+    for remark in scenes.remarks:
+        say(remark)
+    if empty:
+        say(f"no scene of {', '.join(scenes.areas)} has a point of {', '.join(empty)}")
 
 
 def train_views(

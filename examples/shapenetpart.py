@@ -112,7 +112,7 @@ def open_split(settings: PartSettings, split: str, transform: PrepareCloud) -> H
             None,
             num_points=settings.num_points,
             transform=transform,
-            **settings.stored_features(),
+            features=transform.transform.features,
         )
     sizes = (12, 6, 6) if settings.smoke else (960, 120, 240)
     return part_shapes(split, *sizes, num_points=settings.num_points, transform=transform)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pointcoc.checks import InputWarning
 from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
+from pointcoc.commands.inputs import CLOUD_ENDINGS
 from pointcoc.version import __version__
 
 COMMANDS = {
@@ -56,7 +57,12 @@ def _print_note(message: InputWarning) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("pointcoc", description="Context Clusters for images and point clouds.")
+    parser = argparse.ArgumentParser(
+        "pointcoc",
+        description="Context Clusters for images and point clouds.",
+        epilog=f"Files of clouds: {CLOUD_ENDINGS}. PLY, LAS, LAZ and meshes (.off, .obj, .stl) need the extra clouds: "
+        "pip install 'pointcoc[clouds]'. Images: whatever Pillow reads.",
+    )
     parser.add_argument("--version", action="version", version=f"pointcoc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS.values():

@@ -193,11 +193,13 @@ class PointSet:
 
         Raises:
             ValueError: if `ptr` does not run from 0 to N, there is no set, `size` or `grid` promises what is not so, a
-                coordinate is not finite, or a lattice site is outside its lattice, not an integer, or there twice.
+                coordinate or a feature is not finite, or a lattice site is outside its lattice, not an integer, or
+                there twice.
         """
         _check_ptr(self.ptr, self.num_points)
         _check_promises(self)
         _check_pos(self)
+        check_features(self)
         return self
 
     @classmethod
@@ -216,8 +218,8 @@ class PointSet:
             keys = getattr(data, "keys", None)
             has = f"only {sorted(keys())}" if callable(keys) else f"type {type(data).__name__}"
             raise ValueError(
-                f"data has no tensor `pos`; it has {has}. Networks read a tensor, a list of images, a PointSet, or "
-                "torch_geometric data"
+                f"data has no tensor `pos`; it has {has}. Networks read a tensor, a list of images or of clouds, a "
+                "PointSet, or torch_geometric data"
             )
         x = getattr(data, "x", None)
         pos = pos if pos.dtype in (torch.float32, torch.float64) else pos.float()
@@ -422,13 +424,28 @@ def _check_promises(points: PointSet) -> None:
             raise ValueError(f"grid promises lattices {lattices}, but sizes are {points.sizes.tolist()}")
 
 
+def check_features(points: PointSet) -> None:
+    """Raise ValueError unless all features are finite; waits for the device."""
+    total = points.x.sum(dtype=torch.promote_types(points.x.dtype, torch.float32))
+    if bool(torch.isfinite(total)):  # one pass where all is well; sums of finite values may be infinite
+        return
+    bad = (~torch.isfinite(points.x)).nonzero()
+    if len(bad):
+        _check_pos(points)  # coordinates that are features too are called coordinates
+        row, column = bad[0].tolist()
+        value = float(points.x[row, column])
+        raise ValueError(f"x must be finite, got {value} in row {row}, column {column} ({_set_of(points, row)})")
+
+
+def _set_of(points: PointSet, row: int) -> str:
+    return f"set {int(torch.searchsorted(points.ptr, row, right=True)) - 1}"
+
+
 def _check_pos(points: PointSet) -> None:
     bad = ~torch.isfinite(points.pos).all(dim=1)
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"pos must be finite, got {points.pos[row].tolist()} in row {row} (set {int(points.batch[row])})"
-        )
+        raise ValueError(f"pos must be finite, got {points.pos[row].tolist()} in row {row} ({_set_of(points, row)})")
     if points.sizes is None:
         return
     limit = points.sizes.index_select(0, points.batch)

@@ -208,6 +208,21 @@ def test_scene_memory_measures_a_step_of_training(module) -> None:
     assert scene_memory.table(rows)[-1] == "| 1,024 | 1 | 3 | 2.00 |"
 
 
+@pytest.mark.parametrize("case", ["farthest", "cloud", "room", "box"])
+def test_large_sets_measures_each_case(module, case: str) -> None:
+    large_sets = module("large_sets")
+    row = large_sets.measure(case, 300)
+    assert 50 * 2**20 < row["before"] <= row["after_plan"] <= row["after_network"]
+    assert 0 < row["plan"] < 60
+
+
+def test_large_sets_prints_a_line_for_each_process(module, capsys: pytest.CaptureFixture[str]) -> None:
+    module("large_sets").main(["--cases", "farthest", "--points", "300", "--threads", "1"])
+    header, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.count("|") == row.count("|")
+    assert row.startswith("| farthest | 300 | 1 |")
+
+
 def test_the_readme_has_every_question() -> None:
     rows = re.findall(r"^\| `(\w+)\.py` \| (.*\?) \|$", (BENCHMARKS / "README.md").read_text(), re.MULTILINE)
     asked = {path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in BENCHMARKS.glob("*.py")}

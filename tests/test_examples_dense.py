@@ -204,9 +204,50 @@ def test_scenes_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (("--train-areas", "Area_9"), "path/AREA must be an existing folder"),
         (("--minutes", -1), "minutes must be at least 0"),
         (("--features", "smell"), "unknown feature 'smell'; choose from position, color"),
-        (("--ignore", "smell"), "ignore must name some of the classes"),
+        (("--ignore", "smell"), "ignore must name classes"),
         (("--class-weights", 1, 2, "--train-areas", "Area_1"), "class_weights must be 13 numbers"),
     ):
         with pytest.raises(SystemExit):
             run("s3dis", "--data", tmp_path, "--out", tmp_path / "b", *words)
         assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_scenes_say_what_they_leave_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for area in ("A", "B"):
+        folder = tmp_path / area / "office_1" / "Annotations"
+        folder.mkdir(parents=True)
+        for name in ("Floor_1", "chair_1", "lamp_1"):
+            np.savetxt(folder / f"{name}.txt", np.hstack([random.uniform(0, 3, (300, 3)), np.full((300, 3), 9)]))
+    areas = ("--data", tmp_path, "--train-areas", "A", "--test-areas", "B", "--classes", "floor", "chair")
+    words = (*areas, "--cache", tmp_path / "cache", "--smoke", "--out")
+    with pytest.raises(SystemExit):
+        run("s3dis", *words, tmp_path / "wrong")
+    said = capsys.readouterr()
+    assert "'Floor' are none of the classes: 300 points in 1 room of A left out; 'floor' differs in case" in said.out
+    assert "no room of A has a point of floor" in " ".join(said.err.split())
+    assert not (tmp_path / "wrong").exists()
+    run("s3dis", *words, tmp_path / "run", "--labels", "Floor=floor")
+    said = capsys.readouterr()
+    assert "Floor" not in said.out
+    assert said.out.count("objects named 'lamp' are none of the classes: 300 points in 1 room of A left out") == 1
+    assert said.out.count("objects named 'lamp' are none of the classes: 300 points in 1 room of B left out") == 1
+    assert len(records(tmp_path / "run", "test")) == 1
+    config = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
+    assert "chair" in json.dumps(config)
+
+
+def test_scenes_of_text_with_a_map_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for area in ("A", "B"):
+        (tmp_path / area).mkdir()
+        columns = (random.uniform(0, 3, (600, 3)), random.integers(0, 256, (600, 3)), random.choice([0, 2, 5], 600))
+        np.savetxt(tmp_path / area / "tile.txt", np.column_stack(columns), "%.9g")
+    areas = ("--data", tmp_path, "--train-areas", "A", "--test-areas", "B")
+    labels = ("--labels", "2=ground", "5=tree", "--ignore", -1, 0)
+    run("s3dis", *areas, *labels, "--smoke", "--out", tmp_path / "run")
+    assert 0 <= records(tmp_path / "run", "test")[0]["mean_iou"] <= 1
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run("s3dis", *areas, *labels[:3], "--smoke", "--out", tmp_path / "wrong")
+    assert "has the label 0, which must be one of 2, 5" in " ".join(capsys.readouterr().err.split())

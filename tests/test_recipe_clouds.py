@@ -190,7 +190,7 @@ def test_weights_are_measured_alone_and_stages_come_from_images(clouds: Path, tm
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--variant", "OBJ_BG"], "variant and resample have no effect on sampled solids"),
+        (["--variant", "OBJ_BG"], "and features have no effect on sampled solids"),
         (["--data", "x", "--variant", "PB_T50_RX"], "PB_T50_RX"),
         (["--data", "x", "--eval-only"], "eval_only needs weights to measure"),
         (["--data", "x", "--weights", "y", "--preset", "coc_points"], "weights, which tell theirs, and not both"),

@@ -2,6 +2,7 @@
 
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import Labeled, read_cloud, write_cloud
+from pointcoc.data.cloud_folder import CloudFolder
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
@@ -18,6 +19,7 @@ from pointcoc.data.random_scene import DescribedScenes, RandomScene
 from pointcoc.data.scanobjectnn import ScanObjectNN
 from pointcoc.data.scene_features import auto_voxels, height_above_ground, local_normals, local_shape, median_spacing
 from pointcoc.data.scene_input import SceneInput
+from pointcoc.data.scene_labels import parse_labels
 from pointcoc.data.scene_survey import SceneSurvey, survey_scenes
 from pointcoc.data.scenes import SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
@@ -27,6 +29,7 @@ from pointcoc.data.splits import split_validation
 __all__ = [
     "IGNORE",
     "Cloud",
+    "CloudFolder",
     "CocoImages",
     "DescribedScenes",
     "DigitImages",
@@ -59,6 +62,7 @@ __all__ = [
     "local_normals",
     "local_shape",
     "median_spacing",
+    "parse_labels",
     "part_shapes",
     "read_cloud",
     "shapes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,11 @@ ALIASES = {
     "normal_x": "nx", "normal_y": "ny", "normal_z": "nz", "normalx": "nx", "normaly": "ny", "normalz": "nz",
     "reflectance": "intensity", "reflectivity": "intensity", "remission": "intensity", "strength": "intensity",
     "i": "intensity", "returnnumber": "return_number", "return_num": "return_number",
+    "easting": "x", "northing": "y", "elevation": "z", "point_x": "x", "point_y": "y", "point_z": "z",
     "class": "label", "classification": "label", "labels": "label", "semantic": "label", "segment": "label",
 }  # fmt: skip
+UNIT = re.compile(r"[(\[].*?[)\]]")
+"""A unit behind a name, such as [m]."""
 Columns = dict[str, np.ndarray]
 
 
@@ -62,7 +66,7 @@ class Reading:
 
 def canonical(name: str) -> str:
     """Return the name of `NAMES` that a file or a person means, else the name in lower case."""
-    plain = name.strip().strip("\"'").lower().removeprefix("scalar_").replace(" ", "_")
+    plain = UNIT.sub("", name).strip().strip("\"'").lower().removeprefix("scalar_").replace(" ", "_")
     return ALIASES.get(plain, plain)
 
 
@@ -122,7 +126,7 @@ def check_table(table: np.ndarray) -> np.ndarray:
 def named_columns(table: np.ndarray, path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     """Name the columns of a table as the caller says or, if nothing is said, as far as they can be guessed."""
     table = check_table(table)
-    if reading.columns is not None:
+    if reading.columns is not None and len(table):
         return split_table(table, reading.columns), []
     return guess_columns(table, path)
 

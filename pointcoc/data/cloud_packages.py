@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def read_las(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     try:
         las = laspy.read(path)
     except Exception as error:  # laspy and lazrs have classes of their own, and lazrs panics on damaged files
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{error}{_stated_points(laspy, path)}") from error
     if len(las.points) < las.header.point_count:
         raise ValueError(
             f"it says {las.header.point_count:,} points and holds {len(las.points):,}: the file is cut short"
@@ -54,6 +55,16 @@ def read_las(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
             columns[name] = np.asarray(las[name])
     columns["label"] = np.asarray(las["label" if "label" in held else "classification"]).astype(np.int64)
     return columns, said
+
+
+def _stated_points(laspy: Any, path: Path) -> str:
+    """Say how many points a damaged file should hold, if its header can be read."""
+    with suppress(Exception), laspy.open(path) as file:
+        header = file.header
+        size = path.stat().st_size - header.offset_to_point_data
+        held = "" if header.are_points_compressed else f" and holds {size // header.point_format.size:,}"
+        return f"; it says {header.point_count:,} points{held}: the file is cut short"
+    return ""
 
 
 def read_mesh(path: Path, reading: Reading) -> tuple[Columns, list[str]]:

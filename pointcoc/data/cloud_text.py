@@ -87,7 +87,7 @@ def decode(content: bytes) -> str:
 
 def find_layout(text: str, reading: Reading) -> Layout:
     """Find the header of a text, its delimiter, and where its rows begin."""
-    names, count, delimiter = None, None, None
+    names, count, delimiter, passed = None, None, None, None
     lines = text[: 1000 * LOOKED_AT].splitlines()[:LOOKED_AT]
     for number, line in enumerate(lines):
         stripped = line.strip()
@@ -106,10 +106,15 @@ def find_layout(text: str, reading: Reading) -> Layout:
             names = names if is_below_header else None
             return Layout(skip=number, names=names, delimiter=delimiter, count=count)
         found = _header(stripped, reading)
+        is_words = not any(_is_number(token) for token in tokens)
+        if found is None and reading.columns is not None and is_words and passed is None:
+            passed = number  # a header whose names the caller knows better
+            continue
         if found is None:
             return Layout(skip=number, names=None, delimiter=delimiter, count=count)
         names = found
-    return Layout(skip=len(lines), names=names, delimiter=delimiter, count=count)
+    skip = len(lines) if passed is None else passed  # a line that is no header is a row, which is an error
+    return Layout(skip=skip, names=names, delimiter=delimiter, count=count)
 
 
 def _delimiter(line: str, decimal: str) -> str | None:

@@ -197,8 +197,8 @@ def read_clouds(
         remarks = spare_features(file, held)
     points = table[..., :3]
     with np.errstate(over="ignore"):  # what is too large for float32 is as good as infinite
-        is_finite = {"data": np.isfinite(points.astype(np.float32)).all(axis=(1, 2))}
-    is_finite |= {name: np.isfinite(value).all(axis=(1, 2)) for name, value in values.items()}
+        is_finite = {"data": _finite_rows(points.astype(np.float32))}
+    is_finite |= {name: _finite_rows(value) for name, value in values.items()}
     is_class = (labels >= 0) & (labels < num_classes)
     is_good = np.logical_and.reduce([*is_finite.values(), is_class])
     bad = np.flatnonzero(~is_good).tolist()
@@ -206,6 +206,10 @@ def read_clouds(
         raise ValueError(_first_fault(path, unreadable, is_finite, labels, num_classes))
     reasons = {row: f"{_fault_of(row, is_finite)} out of range" for row in bad}
     return ReadClouds(np.ascontiguousarray(points), labels, values, reasons | unreadable, remarks)
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
 
 
 def _fault_of(row: int, is_finite: dict[str, np.ndarray]) -> str:

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from pointcoc.checks import check_choice, check_folder
+from pointcoc.data.cloud_folder import CloudFolder
+from pointcoc.data.cloud_tree import ENDINGS, is_cloud_folder
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.images import image_folder
 from pointcoc.data.part_clouds import CATEGORIES, TEXT_CATEGORIES, HDF5Parts
 from pointcoc.data.scanobjectnn import VARIANTS, ScanObjectNN
 from pointcoc.data.sources import HubImages, ShardImages
+
+MOST_NAMES = 5
+"""Names of a folder that a message lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,9 @@ class Format:
         variants: what `open` takes as `variant`; empty if it takes none.
         splits: names of the part to train on and of the part to test on; empty where each data set has its own.
         is_stream: whether a split can only be read from its beginning, and tells no classes.
+        looks: tells that a folder has this format, for one without marks.
+        needs: what a folder of this format holds, for messages.
+        options: what `open` takes besides, which other formats do not.
     """
 
     open: Callable[..., Any]
@@ -32,17 +40,37 @@ class Format:
     variants: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     is_stream: bool = False
+    looks: Callable[[Path], bool] | None = None
+    needs: str = ""
+    options: tuple[str, ...] = ()
 
     def fits(self, folder: Path) -> bool:
         """Whether a folder looks like this format."""
-        return any((folder / name).exists() for name in self.marks)
+        return any((folder / name).exists() for name in self.marks) or (self.looks is not None and self.looks(folder))
 
 
-# Clouds with a class: `classes` and, for each, `pos` and `y`. They also take `num_points` and `max_bad`.
+# Clouds with a class: `classes`, `labels`, `counts`, `remarks`, `left_out` and, for each, `pos`, `y` and features. They
+# also take `num_points`, `max_bad`, `features` and `columns`.
 CLOUD_FORMATS = {
-    "ModelNet40": Format(open=HDF5Clouds, marks=("shape_names.txt",), splits=("train", "test")),
+    "ModelNet40": Format(
+        open=HDF5Clouds,
+        marks=("shape_names.txt",),
+        splits=("train", "test"),
+        needs="shape_names.txt and ply_data_*.h5, as the HDF5 files of ModelNet40",
+    ),
     "ScanObjectNN": Format(
-        open=ScanObjectNN, marks=("main_split", "main_split_nobg"), variants=tuple(VARIANTS), splits=("train", "test")
+        open=ScanObjectNN,
+        marks=("main_split", "main_split_nobg"),
+        variants=tuple(VARIANTS),
+        splits=("train", "test"),
+        needs="main_split or main_split_nobg, as ScanObjectNN",
+    ),
+    "folder": Format(
+        open=CloudFolder,
+        looks=is_cloud_folder,
+        splits=("train", "test"),
+        needs=f"a folder per class with clouds (train/CLASS/FILE or CLASS/FILE, ending with {', '.join(ENDINGS)})",
+        options=("decimal", "cache", "workers"),
     ),
 }
 # Clouds with a part for each point: `categories`, `parts` and `num_classes`. They also take `num_points`.
@@ -63,18 +91,26 @@ def format_of(folder: str | Path, formats: Mapping[str, Format], variant: str | 
 
     Args:
         folder: the folder.
-        formats: what it may be; the first is taken where it looks like none, and says what is missing.
+        formats: what it may be; where it looks like none, the first says what is missing, or all of them if they can.
         variant: name of a variant.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if there is no such folder, or it looks like none of several formats.
         ValueError: if no format has the variant.
     """
     if variant is not None:
         check_choice("variant", variant, variants_of(formats))
         return next(one for one in formats.values() if variant in one.variants)
     root = check_folder("folder", folder)
-    return next((one for one in formats.values() if one.fits(root)), next(iter(formats.values())))
+    fitting = [one for one in formats.values() if one.fits(root)]
+    needs = [one.needs for one in formats.values() if one.needs]
+    if not fitting and needs:
+        held = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
+        more = f" and {len(held) - MOST_NAMES} more" if len(held) > MOST_NAMES else ""
+        raise FileNotFoundError(
+            f"folder {root} must hold {', or '.join(needs)}; it holds {', '.join(held[:MOST_NAMES]) or 'nothing'}{more}"
+        )
+    return fitting[0] if fitting else next(iter(formats.values()))
 
 
 def open_split(

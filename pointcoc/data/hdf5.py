@@ -12,12 +12,15 @@ import numpy as np
 
 from pointcoc.checks import check_choice
 from pointcoc.data.cloud import STORED
+from pointcoc.data.cloud_columns import COLOR, NORMAL, POSITION, Reading, canonical, scale_colors, scale_intensity
 from pointcoc.models.weights import FEATURES
 
-COLUMN_NAMES = {
-    "r": "color", "g": "color", "b": "color", "red": "color", "green": "color", "blue": "color",
-    "nx": "normal", "ny": "normal", "nz": "normal", "intensity": "intensity", "return_number": "return_number",
-}  # fmt: skip
+COLUMN_FEATURES = {
+    **dict.fromkeys(COLOR, "color"),
+    **dict.fromkeys(NORMAL, "normal"),
+    "intensity": "intensity",
+    "return_number": "return_number",
+}
 LARGEST_NORMAL = 1.1
 """Largest coordinate of a normal that passes as one: files store them rounded."""
 
@@ -95,18 +98,29 @@ class FeatureSource:
         if self.name == "data":
             values = data[..., list(self.columns)]
         elif dataset.shape == file["data"].shape[:2]:
-            values = dataset[:, :num_points][..., None].astype(np.float64)
+            values = dataset[:, :num_points][..., None]
         else:
             values = read_rows(dataset, num_points, len(self.columns))[0]
         where = f"{self.feature} in {self.name} of {file.filename}"
-        if self.feature == "color":
-            values = scale_colors(values, dataset.dtype, where)
-        elif self.feature == "intensity" and dataset.dtype.kind in "iu":
-            values = values / np.iinfo(dataset.dtype).max
-        elif self.feature == "normal" and (np.abs(values) > LARGEST_NORMAL).any():
-            largest = np.nanmax(np.abs(values))
-            raise ValueError(f"{where} must be normals of length 1, got the coordinate {largest:g}; are they colors?")
-        return values.astype(np.float32)
+        return _scaled(self.feature, values, dataset.dtype, where).astype(np.float32)
+
+
+def _scaled(feature: str, values: np.ndarray, stored: np.dtype, where: str) -> np.ndarray:
+    """Return a feature (N, P, C) in the units of `Cloud`; raise ValueError if it can be no such feature."""
+    if stored.kind in "iu" and np.isfinite(values).all():
+        values = values.astype(stored)  # the type tells the scale
+    if feature == "color":
+        said: list[str] = []
+        scaled = scale_colors(values.reshape(-1, values.shape[-1]), said)
+        if scaled is None:
+            raise ValueError(f"{where} must be colors: {said[0].rpartition(': ')[2]}; are they normals?")
+        return scaled.reshape(values.shape)
+    if feature == "intensity":
+        return scale_intensity(values)
+    if feature == "normal" and (np.abs(values) > LARGEST_NORMAL).any():
+        largest = np.nanmax(np.abs(values))
+        raise ValueError(f"{where} must be normals of length 1, got the coordinate {largest:g}; are they colors?")
+    return values
 
 
 def stored_features(names: Sequence[str]) -> tuple[str, ...]:
@@ -151,18 +165,19 @@ def columns_of(names: Sequence[str], width: int, where: str) -> dict[str, list[i
     """Return the columns of each feature from the names of all columns.
 
     Args:
-        names: x, y, z and keys of `COLUMN_NAMES`; others are left out.
+        names: as `read_cloud` takes them, x, y, z first.
         width: number of columns.
         where: the file, for the message.
     """
-    if len(names) != width or tuple(names[:3]) != ("x", "y", "z"):
+    reading = Reading(columns=tuple(names))  # checks the names
+    if len(names) != width or tuple(names[:3]) != POSITION:
         raise ValueError(
             f"columns must name the {width} columns of data of {where}, x y z first, got {' '.join(names)}"
         )
     places: dict[str, list[int]] = {}
-    for column, name in enumerate(names):
-        if name in COLUMN_NAMES:
-            places.setdefault(COLUMN_NAMES[name], []).append(column)
+    for column, name in enumerate(map(canonical, reading.columns or ())):
+        if name in COLUMN_FEATURES:
+            places.setdefault(COLUMN_FEATURES[name], []).append(column)
     for feature, found in places.items():
         if len(found) != FEATURES[feature]:
             raise ValueError(f"columns must name {FEATURES[feature]} columns of {feature}, got {' '.join(names)}")
@@ -180,22 +195,6 @@ def spare_features(file: h5py.File, read: Mapping[str, FeatureSource]) -> tuple[
             "features=('color',) or ('normal',)"
         )
     return tuple(sentences)
-
-
-def scale_colors(values: np.ndarray, stored: np.dtype, where: str) -> np.ndarray:
-    """Scale colors to [0, 1] by the type that stores them; of floats, their values tell whether they go to 1 or to 255.
-
-    Args:
-        values: shape (..., 3).
-        stored: type of the file.
-        where: what they are, for the message.
-    """
-    low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
-    tops = (1, 255) if stored.kind == "f" else (255, 255 if stored.itemsize == 1 else 65535)
-    top = tops[0] if high <= tops[0] else tops[1]
-    if low < 0 or high > top:
-        raise ValueError(f"{where} must be colors of 0 to {top}, got {low if low < 0 else high:g}; are they normals?")
-    return values / top
 
 
 def _dataset_source(file: h5py.File, name: str) -> FeatureSource:

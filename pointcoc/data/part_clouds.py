@@ -19,9 +19,9 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_choice, check_file, check_folder
-from pointcoc.data.clouds import joined, listed_files, read_clouds, read_lines
+from pointcoc.data.clouds import ReadClouds, joined, listed_files, read_clouds, read_lines
 from pointcoc.data.collate import collate_sets, kind_of
-from pointcoc.data.hdf5 import dataset_of, open_hdf5
+from pointcoc.data.hdf5 import dataset_of, open_hdf5, stored_features
 from pointcoc.pointset import PointSet
 
 CATEGORIES, PARTS_FILE = "all_object_categories.txt", "object2setofoids.json"
@@ -37,11 +37,15 @@ class HDF5Parts(Dataset):
         split: "train", "val", "test", or "trainval" for the first two, as the published numbers train on.
         num_points: P, the first points of each stored cloud; None takes all.
         transform: a torch_geometric transform of an item.
+        features: further features to read, which each item then has under their name, see `HDF5Clouds`.
+        columns: names of the columns of `data`; needed where several features lie there.
 
     Attributes:
         categories: names of the categories.
         parts: classes of the parts of each category.
         num_classes: number of classes of all parts.
+        features: the further features by their name, float32 of shape (N, P, C).
+        remarks: a sentence for what the files hold and nobody asked for.
 
     Raises:
         FileNotFoundError: if the folder or a file is missing.
@@ -55,14 +59,20 @@ class HDF5Parts(Dataset):
         split: str = "trainval",
         num_points: int | None = None,
         transform: Callable[[Data], Data] | None = None,
+        features: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
     ) -> None:
         check_choice("split", split, (*SPLITS, "trainval"))
         root = check_folder("folder", folder)
         self.categories, self.parts = _read_categories(root)
         self.num_classes = 1 + max(max(one) for one in self.parts)
         files = [file for one in SPLITS if one in split for file in listed_files(root / list_name(one))]
-        tables = [_read(file, num_points, self.parts) for file in files]
-        self.points, self.categories_of, self.labels = joined(files, tables)
+        names = stored_features(features)
+        read = [_read(file, num_points, self.parts, names, columns) for file in files]
+        tables = [(one.points, one.labels, part, *(one.features[name] for name in names)) for one, part in read]
+        self.points, self.categories_of, self.labels, *values = joined(files, tables)
+        self.features = dict(zip(names, values, strict=True))
+        self.remarks = list(read[0][0].remarks)  # files of a split are alike
         self.transform = transform
 
     def __len__(self) -> int:
@@ -71,7 +81,8 @@ class HDF5Parts(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a cloud with its parts and its category."""
-        data = Data(pos=self.points[index], y=self.labels[index], category=self.categories_of[index, None])
+        values = {name: value[index] for name, value in self.features.items()}
+        data = Data(pos=self.points[index], y=self.labels[index], category=self.categories_of[index, None], **values)
         return data if self.transform is None else self.transform(data)
 
 
@@ -155,10 +166,14 @@ def read_categories(path: Path) -> list[list[str]]:
 
 
 def _read(
-    path: Path, num_points: int | None, parts: Sequence[Sequence[int]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read points (N, P, 3), categories (N,) and parts (N, P), int64."""
-    points, label, *_ = read_clouds(path, num_points, len(parts))
+    path: Path,
+    num_points: int | None,
+    parts: Sequence[Sequence[int]],
+    features: Sequence[str],
+    columns: Sequence[str] | None,
+) -> tuple[ReadClouds, np.ndarray]:
+    """Read clouds with their categories, and parts (N, P), int64."""
+    clouds = read_clouds(path, num_points, len(parts), features=features, columns=columns)
     with open_hdf5(path) as file:
         part = dataset_of(file, "pid", "data (N, P, 3), label (N, 1) and pid (N, P)")
         shape = file["data"].shape[:2]
@@ -166,7 +181,7 @@ def _read(
             raise ValueError(f"pid of {path} must be integers of shape {shape}, got {part.dtype} {part.shape}")
         part = part[:, :num_points].astype(np.int64)
     for number, allowed in enumerate(parts):
-        rows = np.flatnonzero(label == number)
+        rows = np.flatnonzero(clouds.labels == number)
         wrong = ~np.isin(part[rows], allowed)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
@@ -174,4 +189,4 @@ def _read(
                 f"pid of {path} must hold parts {tuple(allowed)} for category {number}; row {rows[row]} holds "
                 f"{part[rows[row], column]} at point {column}"
             )
-    return points, label, part
+    return clouds, part

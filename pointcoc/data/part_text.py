@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from pointcoc.data.part_clouds import CATEGORIES, PARTS_FILE, SPLITS, TEXT_CATEG
 from pointcoc.files import first_line
 
 FOUND_FILE = "converted.txt"
+NORMAL_WIDTH = 7
+"""Columns of text with normals."""
 POINTS, LABELS = "points", "points_label"
 
 
@@ -26,7 +29,7 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
     is the last column, unique over categories. One of shapenetcore_partanno_segmentation_benchmark_v0 is
     `KEY/points/OBJECT.pts` with rows `x y z` and `KEY/points_label/OBJECT.seg` with a part a row, from 1 in each
     category; they are numbered on from category to category, in the order of their list, as in the other layout.
-    Normals are left out. The file `converted.txt` says what was found.
+    Normals are written where each object has them. The file `converted.txt` says what was found.
 
     Args:
         folder: the folder with text.
@@ -57,14 +60,22 @@ def convert_part_text(folder: str | Path, out: str | Path, num_points: int = 204
             raise ValueError(f"{root} must hold objects of every category, got none of {', '.join(empty)}")
         parts = _number_on(found) if is_separate else {key: sorted(one) for key, one in found.items()}
         first = np.array([parts[key][0] - 1 if is_separate else 0 for key in keys])
-        for split, (category, pos, part) in splits.items():
-            number = np.array([list(keys).index(key) for key in category])
-            pid = part + first[number, None]
-            write_split(staging, list_name(split), split, data=pos, label=number[:, None], pid=pid)
+        has_normals = all(one.values.shape[2] == 6 for one in splits.values())
+        for split, objects in splits.items():
+            number = np.array([list(keys).index(key) for key in objects.keys])
+            write_split(
+                staging,
+                list_name(split),
+                split,
+                data=objects.values[..., :3],
+                label=number[:, None],
+                pid=objects.part + first[number, None],
+                **({"normal": objects.values[..., 3:].astype(np.float32)} if has_normals else {}),
+            )
         (staging / CATEGORIES).write_text("".join(f"{name}\t{key}\n" for key, name in keys.items()))
         (staging / PARTS_FILE).write_text(json.dumps(parts))
-        counts = {split: len(category) for split, (category, _, _) in splits.items()}
-        (staging / FOUND_FILE).write_text(_sentence(root, counts, parts, is_separate))
+        counts = {split: len(objects.keys) for split, objects in splits.items()}
+        (staging / FOUND_FILE).write_text(_sentence(root, counts, parts, is_separate, has_normals))
     return target
 
 
@@ -78,7 +89,9 @@ def _number_on(found: dict[str, set[int]]) -> dict[str, list[int]]:
     return parts
 
 
-def _sentence(root: Path, counts: dict[str, int], parts: dict[str, list[int]], is_separate: bool) -> str:
+def _sentence(
+    root: Path, counts: dict[str, int], parts: dict[str, list[int]], is_separate: bool, has_normals: bool
+) -> str:
     """Say what was found."""
     kind = (
         "a .pts and a .seg file an object, parts from 1 in each category, numbered on over categories"
@@ -87,6 +100,7 @@ def _sentence(root: Path, counts: dict[str, int], parts: dict[str, list[int]], i
     )
     objects = ", ".join(f"{count} {split}" for split, count in counts.items())
     total = len({part for one in parts.values() for part in one})
+    kind += ", with normals" if has_normals else ""
     return f"{root}: {kind}; objects: {objects}; {len(parts)} categories, {total} parts\n"
 
 
@@ -106,22 +120,31 @@ def _objects(root: Path, split: str, keys: dict[str, str], is_separate: bool) ->
     return found
 
 
+class _Objects(NamedTuple):
+    """Objects of a split: keys (B,), positions and, if all have them, normals (B, P, 3 or 6), parts (B, P)."""
+
+    keys: tuple[str, ...]
+    values: np.ndarray
+    part: np.ndarray
+
+
 def _read_split(
     objects: Sequence[tuple[str, Path]], num_points: int, rng: np.random.Generator, found: dict[str, set[int]]
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Read key (B,), positions (B, P, 3) and parts (B, P) of points drawn at random; add the parts to `found`."""
+) -> _Objects:
+    """Read objects, of each points drawn at random; add their parts to `found`."""
     drawn = []
     for key, file in objects:
-        pos, part = _read_pair(file) if file.suffix == ".pts" else _read(file)
+        values, part = _read_pair(file) if file.suffix == ".pts" else _read(file)
         found[key] |= set(np.unique(part).tolist())
-        rows = rng.choice(len(pos), num_points, replace=len(pos) < num_points)
-        drawn.append((key, pos[rows], part[rows]))
-    keys, pos, part = zip(*drawn, strict=True)
-    return list(keys), np.stack(pos), np.stack(part)
+        rows = rng.choice(len(part), num_points, replace=len(part) < num_points)
+        drawn.append((key, values[rows], part[rows]))
+    keys, values, part = zip(*drawn, strict=True)
+    width = min(one.shape[1] for one in values)
+    return _Objects(keys, np.stack([one[:, :width] for one in values]), np.stack(part))
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read positions and parts of rows `x y z ... part`."""
+    """Read positions, normals where there are any, and parts of rows `x y z ... part`."""
     table = _table(file, "x y z ... part")
     if not len(table) or table.shape[1] < 4:
         raise ValueError(f"{file} must hold rows of at least four numbers x y z ... part, got {table.shape}")
@@ -130,7 +153,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(f"{file} must hold finite numbers and a part of 0 or more, row {row} is {table[row].tolist()}")
-    return table[:, :3], part.astype(np.int64)
+    return table[:, : 6 if table.shape[1] == NORMAL_WIDTH else 3], part.astype(np.int64)
 
 
 def _read_pair(file: Path) -> tuple[np.ndarray, np.ndarray]:

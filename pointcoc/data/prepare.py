@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch_geometric.data import Data
 
 from pointcoc.checks import InputWarning
 from pointcoc.data.cloud import Cloud
+from pointcoc.data.cloud_columns import Reading
+from pointcoc.data.cloud_files import read_cloud
 from pointcoc.data.unit_ball import to_unit_ball
 from pointcoc.models.weights import FEATURES, CloudTransform, WeightsInfo
 from pointcoc.pointset import PointSet
@@ -122,11 +125,31 @@ def _assumed(model: Any) -> CloudTransform:
     return CloudTransform(center="box", scale="unit_ball", features=features[num])
 
 
+def read_for_network(
+    path: str | Path, transform: CloudTransform, columns: Sequence[str] | None = None, decimal: str = "."
+) -> Cloud:
+    """Read a cloud file for a network: of a mesh, as many points are sampled as it needs, 2,048 at least.
+
+    Args:
+        path: see `read_cloud`.
+        transform: that of the network.
+        columns: see `read_cloud`.
+        decimal: see `read_cloud`.
+    """
+    num_points = max(Reading().num_points, transform.num_points or 0)
+    return read_cloud(path, columns=columns, decimal=decimal, num_points=num_points)
+
+
+def say_remarks(cloud: Cloud) -> None:
+    """Warn of everything that the reader of a cloud left out, dropped or repaired."""
+    for remark in cloud.remarks:
+        warnings.warn(f"{cloud.path or 'the cloud'}: {remark}", InputWarning, stacklevel=2)
+
+
 def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointSet:
     """Make the input of a model of one cloud, on the device and in the dtype of the model.
 
-    Warns where the number of points is not that of the training and matters; what the reader of the cloud had to
-    remark is a warning too.
+    Warns where the number of points is not that of the training and matters.
 
     Args:
         cloud: from `read_cloud`.
@@ -139,8 +162,6 @@ def network_input(cloud: Cloud, model: Any, transform: CloudTransform) -> PointS
     where = str(cloud.path or "the cloud")
     if getattr(getattr(model, "net", model).config, "on_lattice", False):
         raise ValueError(f"{where} is a cloud, but the network takes images; give weights for clouds")
-    for remark in cloud.remarks:
-        warnings.warn(f"{where}: {remark}", InputWarning, stacklevel=2)
     wanted = transform.num_points
     if wanted is not None and len(cloud) < wanted and not transform.any_num_points:
         warnings.warn(

@@ -1,13 +1,9 @@
-"""Scanned rooms with the class of each point, in the layout of S3DIS: `Area_N/ROOM/Annotations/CLASS_NUMBER.txt`.
-
-A file of Annotations holds one object, a row `x y z r g b` a point: meters, colors 0 to 255. A room may also come as
-one array `Area_N/ROOM.npy` with rows `x y z r g b class`, which is what the cache of this module holds.
-"""
+"""Scenes with the class of each point, such as scanned rooms and aerial lidar, in the layouts that people have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +13,72 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from pointcoc.checks import check_folder
+from pointcoc.data.cached import cached, fingerprint
+from pointcoc.data.cloud import STORED
+from pointcoc.data.cloud_columns import Reading
 from pointcoc.data.mask_folder import IGNORE
-from pointcoc.files import atomic, first_line
+from pointcoc.data.scene_labels import Labels, SceneLabels, class_names
+from pointcoc.data.scene_rooms import RoomFormat, find_rooms, read_room
+from pointcoc.files import first_line
 
 S3DIS_CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board",
     "clutter",
 )  # fmt: skip
-OTHER = "clutter"
-"""Class of objects whose name is none of the list, such as the stairs of S3DIS; without it in the list, ignored."""
+FORMAT = 1
+"""Version of what the cache holds of a room; rises when a reader returns something else."""
+NOTED = ("y", "remarks", "names", "points")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What is remembered of a room that was read."""
+
+    key: list[tuple[str, int, int]]
+    counts: Tensor
+    remarks: list[tuple[str, str]]
+    left: dict[str, int] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 class SceneFolder(Dataset):
-    """Rooms of some areas: item i has `pos` (N, 3) in meters, `x` (N, 6) = position and color, `y` (N,).
+    """Rooms, or scenes of any kind, of some areas: item i holds the points of one as its files have them.
 
-    Positions begin at the lowest corner of the room, colors are in [-0.5, 0.5], the first three columns of `x` are
-    positions relative to the middle of the room's floor. Text is parsed once: with `cache` the room is read from there
-    the next time.
+    An item has `pos` (N, 3), float64, with the offset that the file stores, `y` (N,), int64, with `IGNORE` (-100) for
+    points without a class, and what the files hold of `color` (N, 3) in [0, 1], `normal` (N, 3), `intensity` (N, 1) and
+    `return_number` (N, 1), float32. An area is a folder of rooms in one of these layouts:
+
+    - `ROOM/Annotations/CLASS_NUMBER.txt`: an object a file with rows `x y z r g b` (S3DIS).
+    - `ROOM/coord.npy` with `segment.npy` and, if there are, `color.npy`, `normal.npy` and `strength.npy` (Pointcept).
+    - `ROOM.npy`: rows `x y z r g b class`, or a structured array.
+    - `ROOM.txt`: rows `x y z r g b label` or `x y z label`, or under a header that names the columns.
+    - `ROOM.ply`, `.las`, `.laz`, `.pcd`, `.csv` and all other formats of `read_cloud` that hold a label.
 
     Args:
         path: folder that holds the areas.
         areas: names of the folders to read, such as ("Area_1", "Area_2").
-        classes: names of the classes, those of S3DIS by default.
-        cache: folder for the parsed rooms; None parses text at every visit.
+        classes: names of the classes; None for the names in `labels`, in its order, if it holds numbers, or those of
+            S3DIS.
+        labels: the class, by name or number, of each stored number, such as {2: "ground", 5: "tree", 6: "building"} for
+            LAS codes, and of names of objects, such as {"Floor": "floor"}; IGNORE stands for none. Where it holds
+            numbers, every other stored number is an error. None: a stored number is that of the class. `parse_labels`
+            reads "2=ground 5=tree".
+        ignore: stored numbers that stand for no class, such as -1, 255 or 0, and names of classes that count nowhere.
+        columns: names of the columns of text and arrays where the files do not tell them, see `read_cloud`.
+        decimal: decimal mark of text.
+        segment: name of the array of classes in folders of arrays, such as "segment20".
+        cache: folder that keeps parsed rooms until a file of theirs, or one of these arguments, is another; None parses
+            at every visit.
         transform: maps an item to what the data set returns.
 
     Attributes:
         rooms: the folder or file of each room.
+        classes: names of the classes.
 
     Raises:
         FileNotFoundError: if an area is missing or holds no rooms.
-        ValueError: when an item is read whose files hold no points, other columns, values that are no numbers, or
-            unknown classes; the message names file and row.
+        ValueError: if the classes, labels or columns contradict each other; when an item is read whose files are
+            damaged, hold no classes, or a label that is no class; the message names file and row.
     """
 
     def __init__(
@@ -56,17 +86,39 @@ class SceneFolder(Dataset):
         path: str | Path,
         areas: Sequence[str],
         *,
-        classes: Sequence[str] = S3DIS_CLASSES,
+        classes: Sequence[str] | None = None,
+        labels: Labels | None = None,
+        ignore: Collection[int | str] = (),
+        columns: Sequence[str] | None = None,
+        decimal: str = ".",
+        segment: str = "segment",
         cache: str | Path | None = None,
         transform: Callable[[Data], Data] | None = None,
     ) -> None:
         if isinstance(areas, str) or not areas:
             raise ValueError(f"areas must hold names of folders, such as ('Area_1', 'Area_2'), got {areas!r}")
         root = check_folder("path", path)
-        self.rooms = [room for area in areas for room in _rooms(check_folder("path/AREA", root / area))]
-        self.classes = tuple(classes)
+        self.areas = tuple(areas)
+        self.classes = class_names(classes, labels, S3DIS_CLASSES)
         self.cache = None if cache is None else Path(cache).expanduser()
         self.transform = transform
+        self._labels = SceneLabels(classes=self.classes, labels=labels, ignore=tuple(ignore))
+        given = Reading(columns=None if columns is None else tuple(columns), decimal=decimal)  # checks both
+        self._format = RoomFormat(columns=given.columns, decimal=decimal, segment=segment)
+        found = [find_rooms(check_folder("path/AREA", root / area)) for area in self.areas]
+        self._rooms = [room for rooms, _ in found for room in rooms]
+        self.rooms = [room.path for room in self._rooms]
+        self._left_out = (*self._labels.remarks(), *(remark for _, remarks in found for remark in remarks))
+        self._notes: dict[int, _Note] = {}
+
+    @property
+    def codes(self) -> tuple[int, ...] | None:
+        """The stored number of each class, such as LAS codes, the lowest of several; None where it is the class."""
+        if self._labels.is_plain:
+            return None
+        lowest = {number: stored for stored, number in sorted(self._labels.numbers.items(), reverse=True)}
+        found = [lowest.get(number) for number in range(len(self.classes))]
+        return None if None in found else tuple(found)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         """Return the number of rooms."""
@@ -78,27 +130,130 @@ class SceneFolder(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a room."""
-        table = self._table(self.rooms[index])
-        pos, x = scene_features(torch.from_numpy(table[:, :3]), torch.from_numpy(table[:, 3:6]))
-        data = Data(x=x, pos=pos, y=torch.from_numpy(table[:, 6].astype(np.int64)))
+        arrays = self._arrays(range(len(self))[index])
+        tensors = {name: torch.from_numpy(arrays[name]) for name in ("pos", "y", *STORED) if name in arrays}
+        data = Data(**tensors)
         return data if self.transform is None else self.transform(data)
 
-    def _table(self, room: Path) -> np.ndarray:
-        """Read a room, shape (N, 7)."""
-        if room.suffix == ".npy":
-            return _read_array(room, len(self.classes))
-        if self.cache is None:
-            return _read_room(room, self.classes)
-        kept = self.cache / room.parent.name / f"{room.name}.npy"
-        if not kept.is_file():
-            table = _read_room(room, self.classes).astype(np.float32)
-            with atomic(kept, is_shared=True) as temporary, temporary.open("wb") as file:
-                np.save(file, table)
-        return _read_array(kept, len(self.classes))
+    def class_counts(self, max_bad: int = 0) -> Tensor:
+        """Count the points of each class over all rooms, shape (num_classes,), int64.
+
+        All rooms that have not been read, or were edited since, are read for it, in this process, so that `remarks`
+        covers all of them.
+
+        Args:
+            max_bad: rooms that may be unreadable; they are left out with a remark.
+
+        Raises:
+            ValueError: if more of them cannot be read; see the class.
+        """
+        for index, room in enumerate(self._rooms):
+            if index not in self._notes or self._notes[index].key != fingerprint(room.sources()):
+                self._try_note(index)
+        errors = [note.error for note in self._notes.values() if note.error is not None]
+        if len(errors) > max_bad:
+            raise errors[0]
+        return torch.stack([self._notes[index].counts for index in range(len(self))]).sum(0)
+
+    def empty_classes(self, max_bad: int = 0) -> tuple[str, ...]:
+        """Return the names of the classes, but those to ignore, of which no room has a point.
+
+        Args:
+            max_bad: see `class_counts`.
+        """
+        counts, ignored = self.class_counts(max_bad), self._labels.ignored_classes
+        return tuple(name for number, name in enumerate(self.classes) if not counts[number] and number not in ignored)
+
+    def check_classes(self, max_bad: int = 0) -> Tensor:
+        """Return `class_counts` if each class, but those to ignore, has points.
+
+        Args:
+            max_bad: see `class_counts`.
+
+        Raises:
+            ValueError: if a class has none; the message names it, and what was left out.
+        """
+        empty = self.empty_classes(max_bad)
+        if empty:
+            raise ValueError(
+                f"every class must have points, and no room of {', '.join(self.areas)} has a point of "
+                f"{', '.join(empty)}{''.join(f'; {sentence}' for sentence in self._unnamed())}"
+            )
+        return self.class_counts(max_bad)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A sentence for all that was left out, dropped or repaired in the rooms read so far, in this process.
+
+        `class_counts` reads them all. Sentences that differ in their file alone come once.
+        """
+        said: dict[str, list[str]] = {}
+        for note in (self._notes[index] for index in sorted(self._notes)):
+            for where, sentence in note.remarks:
+                said.setdefault(sentence, []).append(where)
+        of_files = [
+            f"{files[0]}{f' and {len(files) - 1:,} more' if files[1:] else ''}: {sentence}"
+            for sentence, files in said.items()
+        ]
+        return (*self._left_out, *self._unnamed(), *of_files)
+
+    def _unnamed(self) -> list[str]:
+        """Say which objects are none of the classes."""
+        found: dict[str, list[int]] = {}
+        for note in self._notes.values():
+            for name, points in note.left.items():
+                found.setdefault(name, []).append(points)
+        where = ", ".join(self.areas)
+        return [self._labels.explain(name, sum(points), len(points), where) for name, points in sorted(found.items())]
+
+    def _try_note(self, index: int) -> None:
+        """Read what there is to say about a room, be it that it cannot be read."""
+        try:
+            self._arrays(index, NOTED)
+        except (OSError, ValueError) as error:
+            room = self._rooms[index]
+            remarks = [(str(room.path), f"left out, since it cannot be read: {first_line(error)}")]
+            counts = torch.zeros(len(self.classes), dtype=torch.int64)
+            self._notes[index] = _Note(key=fingerprint(room.sources()), counts=counts, remarks=remarks, error=error)
+
+    def _arrays(self, index: int, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Read a room, and remember what there is to say about it."""
+        room = self._rooms[index]
+        sources = room.sources()
+        key = fingerprint(sources)
+        arrays = cached(
+            self.cache if room.is_slow else None,
+            room.path,
+            sources,
+            self._facts(),
+            lambda: read_room(room, self._labels, self._format),
+            only=only,
+        )
+        y = arrays["y"]
+        self._notes[index] = _Note(
+            key=key,
+            counts=torch.from_numpy(np.bincount(y[y != IGNORE], minlength=len(self.classes))),
+            remarks=[(where, sentence) for where, sentence in arrays["remarks"].tolist()],
+            left=dict(zip(arrays["names"].tolist(), arrays["points"].tolist(), strict=True)),
+        )
+        return arrays
+
+    def _facts(self) -> dict[str, object]:
+        given = self._format
+        columns = None if given.columns is None else list(given.columns)
+        return {
+            "scenes": FORMAT,
+            "columns": columns,
+            "decimal": given.decimal,
+            "segment": given.segment,
+            **self._labels.facts(),
+        }
 
 
 def scene_features(pos: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
     """Return positions from the lowest corner, and features: position from the middle of the floor, and color.
+
+    Weights of scenes without a note read scenes so.
 
     Args:
         pos: shape (N, 3), meters.
@@ -110,63 +265,3 @@ def scene_features(pos: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
     pos = (pos - pos.amin(0)).float()
     middle = torch.cat([(pos.amax(0) / 2)[:2], pos.new_zeros(1)])
     return pos, torch.cat([pos - middle, color.float() / 255 - 0.5], dim=1)
-
-
-def _rooms(area: Path) -> list[Path]:
-    """Rooms of an area: arrays, and folders with Annotations that have no array beside them."""
-    folders = [one.parent for one in area.glob("*/Annotations")]
-    rooms = sorted(area.glob("*.npy")) + sorted(one for one in folders if not (area / f"{one.name}.npy").exists())
-    if not rooms:
-        raise FileNotFoundError(f"{area} must hold rooms: ROOM/Annotations/*.txt or ROOM.npy, and holds neither")
-    return rooms
-
-
-def _read_room(room: Path, classes: Sequence[str]) -> np.ndarray:
-    files = sorted((room / "Annotations").glob("*.txt"))
-    if not files:
-        raise ValueError(f"{room / 'Annotations'} must hold objects CLASS_NUMBER.txt, got none")
-    return np.concatenate([np.insert(_read_object(file), 6, _class_of(file, classes), axis=1) for file in files])
-
-
-def _class_of(file: Path, classes: Sequence[str]) -> int:
-    numbers = {name: number for number, name in enumerate(classes)}
-    return numbers.get(file.stem.rpartition("_")[0], numbers.get(OTHER, IGNORE))
-
-
-def _read_object(file: Path) -> np.ndarray:
-    """Read rows `x y z r g b`, shape (N, 6); the fast reader first, then row by row to say what is wrong."""
-    with suppress(ValueError):
-        table = np.loadtxt(file, ndmin=2)
-        if table.size and table.shape[1] == 6 and np.isfinite(table).all():
-            return table
-    lines = file.read_text(errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not _is_row(line):
-            raise ValueError(f"{file} must hold six finite numbers x y z r g b in each row, row {number} is {line!r}")
-    raise ValueError(f"{file} must hold points, rows of x y z r g b, got {len(lines)} empty rows")
-
-
-def _is_row(line: str) -> bool:
-    try:
-        values = [float(value) for value in line.split()]
-    except ValueError:
-        return False
-    return len(values) == 6 and bool(np.isfinite(values).all())
-
-
-def _read_array(path: Path, num_classes: int) -> np.ndarray:
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an array of NumPy: {first_line(error)}") from error
-    if table.ndim != 2 or table.shape[1] != 7 or table.dtype.kind not in "fiu" or not len(table):
-        raise ValueError(f"{path} must hold rows x y z r g b class, got {table.dtype} {table.shape}")
-    label = table[:, 6]
-    bad = ~np.isfinite(table).all(1) | ((label != IGNORE) & ((label < 0) | (label >= num_classes) | (label % 1 != 0)))
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            f"{path} must hold finite numbers and classes 0 to {num_classes - 1}, or {IGNORE} to ignore, row {row} is "
-            f"{table[row].tolist()}"
-        )
-    return table

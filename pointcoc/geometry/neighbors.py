@@ -12,7 +12,7 @@ from torch import Tensor
 from pointcoc.checks import check_range
 from pointcoc.extensions import extension
 from pointcoc.geometry.grid_search import knn_grid, smallest
-from pointcoc.geometry.segments import Segments
+from pointcoc.geometry.segments import Segments, similar_lengths, take_segments
 from pointcoc.geometry.sizes import ravel, unravel
 from pointcoc.pointset import PointSet, counts_to_ptr
 
@@ -148,6 +148,18 @@ def _knn_torch_cluster(
 
 
 def _knn_torch(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
+    groups = similar_lengths(sets)
+    if len(groups) == 1:
+        return _knn_padded(pos, sets, query, query_sets, k)
+    index = torch.full((len(query), k), -1, device=pos.device)
+    for group in groups:
+        (part, rows), (asking, queries) = (take_segments(each, group) for each in (sets, query_sets))
+        found = _knn_padded(pos[rows], part, query[queries], asking, k)
+        index.index_copy_(0, queries, torch.where(found < 0, -1, rows[found]) if len(rows) else found)
+    return index
+
+
+def _knn_padded(pos: Tensor, sets: Segments, query: Tensor, query_sets: Segments, k: int) -> Tensor:
     padded, present = pad_segments(pos, sets)
     nearest = min(k, padded.shape[1])
     parts = []

@@ -144,7 +144,7 @@ def make_plan(points: PointSet, stages: Sequence[StageGeometry]) -> NetworkPlan:
         with torch.inference_mode(False):  # a plan made during inference must serve training too
             return make_plan(_clone(points), stages)
     if not torch.compiler.is_compiling():
-        _check_sets(points.validate(), on_lattice)
+        _check_sets(points.with_x(points.x[:, :0]).validate(), on_lattice)  # features are checked where they are read
     order = canonical_order(points.pos, Segments.of(points))
     level = PointSet(points.x[:, :0], points.pos.index_select(0, order), points.ptr, points.sizes, size=points.size)
     plans: list[StagePlan] = []
@@ -296,7 +296,7 @@ def _cloud_regions(anchors: PointSet, stage: StageGeometry) -> Regions:
 def _offsets(pos: Tensor, anchor: Tensor, neighbors: Tensor, sets: Segments) -> Tensor:
     """Neighbors relative to their anchor, divided by the root mean square over the set; zero for absent ones."""
     present = neighbors >= 0
-    offset = (pos[neighbors.clamp(min=0)] - anchor[:, None]) * present[..., None]
+    offset = pos[neighbors.clamp(min=0)].sub_(anchor[:, None]).mul_(present[..., None])
     square = segment_sum(torch.stack([offset.square().sum((1, 2)), present.sum(1).to(pos.dtype)], dim=1), sets)
     scale = (square[:, 0] / square[:, 1].clamp(min=1)).sqrt()
     return offset / spread(torch.where(scale > 0, scale, 1), sets)[:, None, None]

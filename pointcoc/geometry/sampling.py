@@ -9,7 +9,15 @@ from pointcoc.checks import check_choice, check_range
 from pointcoc.extensions import extension
 from pointcoc.geometry.curves import cell_keys, cells_from_low
 from pointcoc.geometry.neighbors import pad_segments
-from pointcoc.geometry.segments import Segments, scatter_sum, segment_extreme, segment_mean, spread
+from pointcoc.geometry.segments import (
+    Segments,
+    scatter_sum,
+    segment_extreme,
+    segment_mean,
+    similar_lengths,
+    spread,
+    take_segments,
+)
 from pointcoc.pointset import counts_to_ptr
 
 STARTS = ("mean", "first")
@@ -130,17 +138,34 @@ def _fps_torch_cluster(pos: Tensor, segments: Segments, num: Tensor | int, start
 
 
 def _fps_torch(pos: Tensor, segments: Segments, num: Tensor | int, start: Tensor) -> Tensor:
-    padded, present = pad_segments(pos.double(), segments)
-    axes = padded.unbind(-1)
-    distance = torch.where(present, torch.inf, -1.0).to(padded.dtype)
+    groups = similar_lengths(segments)
+    if len(groups) == 1:
+        return _fps_padded(pos, segments, num, start)
+    num = num if isinstance(num, Tensor) else torch.full_like(segments.counts, num)
+    places, chosen = Segments.from_ptr(counts_to_ptr(num)), start.new_empty(int(num.sum()))
+    for group in groups:
+        part, rows = take_segments(segments, group)
+        first = part.ptr[:-1] + (start - segments.ptr[:-1])[group]
+        found = rows[_fps_padded(pos[rows], part, num[group], first)]
+        chosen.index_copy_(0, take_segments(places, group)[1], found)
+    return chosen
+
+
+def _fps_padded(pos: Tensor, segments: Segments, num: Tensor | int, start: Tensor) -> Tensor:
+    padded, present = pad_segments(pos.detach().double(), segments)
+    axes = padded.movedim(-1, 0).contiguous().unbind(0)
+    distance = torch.where(present, torch.inf, -1.0).to(padded.dtype)  # no step lifts an absent point above -1
+    # All large tensors are made before the loop. Made anew at each step, with the small `current` between them, they
+    # would break the heap into pieces that no further step can use.
+    step, difference = torch.empty_like(distance), torch.empty_like(distance)
     current = start - segments.ptr[:-1]
     chosen = []
     for _ in range(num if isinstance(num, int) else int(num.max())):
         chosen.append(current)
-        step = torch.zeros_like(distance)
+        step.zero_()
         for axis in axes:
-            step += (axis - axis.gather(1, current[:, None])).square()
-        distance = torch.minimum(distance, step if segments.size is not None else torch.where(present, step, -1.0))
+            step += torch.sub(axis, axis.gather(1, current[:, None]), out=difference).square_()
+        torch.minimum(distance, step, out=distance)
         current = distance.argmax(1)
     table = torch.stack(chosen, dim=1) + segments.ptr[:-1, None]
     if isinstance(num, int):

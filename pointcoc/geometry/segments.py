@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from pointcoc.extensions import extension
-from pointcoc.pointset import Movable, PointSet
+from pointcoc.pointset import Movable, PointSet, counts_to_ptr
+
+MOST_PADDING = 4  # padded rows per row that segments side by side may take
+ALWAYS_PADDED = 2**20  # rows that are padded in one table whatever their lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,35 @@ class Segments(Movable):
     def counts(self) -> Tensor:
         """Rows of each segment, shape (S,)."""
         return self.ptr.diff()
+
+
+def similar_lengths(segments: Segments) -> list[Tensor]:
+    """Group segments whose longest would pad the others to more memory than the rows themselves are worth.
+
+    A table of one segment of 100,000 rows and 63 of 100 is 60 times as large as its rows; two tables are not.
+
+    Args:
+        segments: S segments; a graph has one group.
+
+    Returns:
+        Numbers of the segments of each group, which differ in length by a factor of 2 at most; one group of all where
+        their table is small or well filled.
+    """
+    every = torch.arange(segments.num, device=segments.ptr.device)
+    if segments.size is not None or torch.compiler.is_compiling():
+        return [every]
+    counts = segments.counts
+    padded = segments.num * int(counts.max()) if segments.num else 0
+    if padded <= max(ALWAYS_PADDED, MOST_PADDING * segments.index.shape[0]):
+        return [every]
+    length = (counts + 1).double().log2().floor()
+    return [(length == one).nonzero().squeeze(1) for one in length.unique()]
+
+
+def take_segments(segments: Segments, which: Tensor) -> tuple[Segments, Tensor]:
+    """Return some segments (K,) as segments of their own, and the row that each of their rows had, (M,)."""
+    taken = Segments.from_ptr(counts_to_ptr(segments.counts[which]))
+    return taken, spread(segments.ptr[:-1][which], taken) + taken.column
 
 
 def segment_sum(values: Tensor, segments: Segments) -> Tensor:

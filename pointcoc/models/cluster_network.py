@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from pointcoc.geometry import NetworkPlan, Segments, make_plan, segment_mean
+from pointcoc.models.cloud_input import fit_points, read_clouds
 from pointcoc.models.clusters import StageClusters, stage_clusters
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
 from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.norm import apply_norm
 from pointcoc.ops import Assignment
-from pointcoc.pointset import PointSet, cloud_to_points, image_to_points
+from pointcoc.pointset import PointSet, check_features, image_to_points
 
 
 class ClusterNetwork(nn.Module):
@@ -100,7 +101,7 @@ class ClusterNetwork(nn.Module):
 
     def plan(self, input: Tensor | PointSet | Any) -> NetworkPlan:
         """Compute all geometry of an input, for example in the workers of a data loader; reads no features."""
-        return make_plan(self._points(input), self.config.geometry)
+        return make_plan(self._read(input), self.config.geometry)
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier, nn.Identity if there is none."""
@@ -141,13 +142,23 @@ class ClusterNetwork(nn.Module):
         return torch.cat([x[:, : config.in_channels], places], dim=1)
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
-        """Read any input as a PointSet and check its channels and dimensions."""
+        """Read any input as a PointSet, check it, and convert features of clouds to the dtype of the parameters."""
+        points = self._read(input)
+        if not self.config.on_lattice:
+            return fit_points(points, next(self.parameters(), None))
+        if points.grid is None and points.x.device.type == "cpu" and not torch.compiler.is_compiling():
+            check_features(points)
+        return points
+
+    def _read(self, input: Tensor | PointSet | Any) -> PointSet:
         config = self.config
-        if isinstance(input, (list, tuple)) and all(isinstance(one, Tensor) for one in input):
+        if not config.on_lattice:
+            return read_clouds(input, config.in_channels, config.pos_dim)
+        if isinstance(input, list | tuple) and all(isinstance(one, Tensor) for one in input):
             input = image_to_points(input)
         elif isinstance(input, Tensor):
             check_tensor(input, config)
-            input = image_to_points(input) if config.on_lattice else cloud_to_points(input, config.pos_dim)
+            input = image_to_points(input)
         points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
         if points.x.shape[1] != config.input_dim or points.pos.shape[1] != config.pos_dim:
             raise ValueError(

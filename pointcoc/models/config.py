@@ -237,14 +237,12 @@ def stage_numbers(config: NetworkConfig, indices: Sequence[int] | None) -> list[
 
 
 def check_tensor(input: Tensor, config: NetworkConfig) -> None:
-    """Raise ValueError unless a tensor has the axes and channels of the images or clouds that a network reads."""
+    """Raise ValueError unless a tensor has the axes and channels of the images that a network reads."""
     channels = config.in_channels
-    if config.on_lattice:
-        kind, fits, shape = "images", input.ndim == 4 and input.shape[1] == channels, f"(B, {channels}, H, W)"
-    else:
-        kind, fits, shape = "clouds", input.ndim == 3 and input.shape[2] == channels, f"(B, N, {channels})"
-    if not fits:
-        raise ValueError(f"{kind} must have shape {shape}, got {tuple(input.shape)}; this network reads {kind}")
+    if input.ndim != 4 or input.shape[1] != channels:
+        raise ValueError(
+            f"images must have shape (B, {channels}, H, W), got {tuple(input.shape)}; this network reads images"
+        )
 
 
 def _check_lattice(config: NetworkConfig) -> None:

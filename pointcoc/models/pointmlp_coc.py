@@ -13,10 +13,11 @@ from pointcoc.checks import check_choice
 from pointcoc.geometry import Segments, farthest_points
 from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.segments import segment_extreme
+from pointcoc.models.cloud_input import fit_points, read_clouds
 from pointcoc.models.pointmlp_config import POINTMLP_PRESETS, PointMLPConfig
 from pointcoc.models.weights import OFFICIAL_WEIGHTS, HubMixin, Kind, build, changed, num_classes_of, read_pointmlp
 from pointcoc.nn.pointmlp import LinearNorm, PointMLPStage
-from pointcoc.pointset import PointSet, cloud_to_points, counts_to_ptr
+from pointcoc.pointset import PointSet, counts_to_ptr
 
 
 class PointMLPCoC(HubMixin):
@@ -141,16 +142,9 @@ class PointMLPCoC(HubMixin):
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels, values and the sizes of its sets."""
-        if isinstance(input, Tensor):
-            input = cloud_to_points(input)
-        points = input if isinstance(input, PointSet) else PointSet.from_pyg(input)
-        if points.x.shape[1] != self.config.in_channels or points.pos.shape[1] != 3:
-            raise ValueError(
-                f"points must have {self.config.in_channels} features (x) and 3 coordinates (pos), got "
-                f"{points.x.shape[1]} and {points.pos.shape[1]}"
-            )
+        points = fit_points(read_clouds(input, self.config.in_channels), next(self.parameters(), None))
         if not torch.compiler.is_compiling():
-            _check_counts(points.validate(), self.config)
+            _check_counts(points.with_x(points.x[:, :0]).validate(), self.config)
         return points
 
 

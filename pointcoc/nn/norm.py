@@ -80,12 +80,14 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor, sets: Segments | None = None) -> Tensor:  # type: ignore[override]
         """Normalize rows (N, C)."""
+        check_rows(self, x)
         return super().forward(x)
 
     def normalize(self, x: Tensor, sets: Segments) -> Tensor:
         """Normalize rows (N, C) by the batch while training; leave them as they are in evaluation."""
         if not self.training:
             return x
+        check_rows(self, x)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         momentum = cast(float, self.momentum)
@@ -117,6 +119,26 @@ def running_constants(norm: _BatchNorm, dtype: torch.dtype) -> tuple[Tensor, Ten
     assert norm.running_var is not None
     scale = norm.weight.to(dtype) * (norm.running_var.to(dtype) + norm.eps).rsqrt()
     return scale, norm.bias.to(dtype) - scale * norm.running_mean.to(dtype)
+
+
+def check_rows(norm: nn.Module, x: Tensor) -> None:
+    """Raise ValueError if a batch norm is to take its statistics from one row alone.
+
+    Args:
+        norm: a batch norm; one of several processes may have its other rows elsewhere.
+        x: the rows.
+    """
+    if norm.training and x.shape[0] == 1 and not isinstance(norm, nn.SyncBatchNorm):
+        raise ValueError(
+            "training needs more than one row at every batch norm, got 1: one small set is left of this batch; give "
+            "larger sets or more of them (drop_last leaves out a short last batch), or call eval() to predict"
+        )
+
+
+def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
+    """Apply a batch norm to rows (N, C); see `check_rows` for what it refuses."""
+    check_rows(norm, x)
+    return norm(x)
 
 
 def apply_norm(norm: nn.Module, x: Tensor, sets: Segments) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from pointcoc.geometry.regions import UniformRegions
 from pointcoc.geometry.segments import Segments, segment_mean, segment_sum, spread
 from pointcoc.nn.cluster import ContextCluster
+from pointcoc.nn.norm import batch_norm
 from pointcoc.ops import ClusterOptions
 
 MIN_HEAD_DIM = 32
@@ -31,7 +32,7 @@ class LinearNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (N, in_dim) to rows (N, out_dim)."""
-        return F.relu(self.norm(self.linear(x)))
+        return F.relu(batch_norm(self.norm, self.linear(x)))
 
 
 class ResidualBlock(nn.Module):
@@ -50,8 +51,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (N, dim) to rows (N, dim)."""
-        hidden = F.relu(self.norm1(self.linear1(x)))
-        return F.relu(x + self.norm2(self.linear2(hidden)))
+        hidden = F.relu(batch_norm(self.norm1, self.linear1(x)))
+        return F.relu(x + batch_norm(self.norm2, self.linear2(hidden)))
 
 
 class AnchorNorm(nn.Module):

@@ -19,13 +19,14 @@ from pointcoc.geometry.plan import Canvas, Reduction, StagePlan
 from pointcoc.geometry.sizes import surely
 from pointcoc.nn.coordinates import encode_coordinates
 from pointcoc.nn.folded import frozen
-from pointcoc.nn.norm import NORMS, apply_norm, running_constants
+from pointcoc.nn.norm import NORMS, apply_norm, batch_norm, running_constants
 from pointcoc.pointset import pixel_coordinates
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 POOLS = ("concat", "max")
 REDUCERS = ("window", "steps")
 LAST_WINDOW = 3  # of the step that moves no anchor
+MOST_HIDDEN = 2**22  # values of neighbors at a time, in inference: one for each anchor, neighbor and channel
 MOST_SIZES = 32  # image sizes whose constants are kept
 
 
@@ -148,7 +149,7 @@ class StepReducer(nn.Module):
                 "with the network itself (net.plan)"
             )
         for step, norm, places in zip(self.steps, self.norms, plan.steps, strict=True):
-            x = F.relu(norm(step(x, places)))
+            x = F.relu(batch_norm(norm, step(x, places)))
         return x
 
     def fold_norms(self) -> None:
@@ -276,6 +277,17 @@ class CloudReducer(nn.Module):
             return self.proj(torch.cat([gather_neighbors(x, plan.neighbors), offsets], dim=-1).flatten(1))
         x = x if self.norm is None else apply_norm(self.norm, x, plan.source_sets)
         # Linear layers run before the gather and after the maximum: once per point, not once per neighbor.
-        hidden = self.act(gather_neighbors(self.feature(x), plan.neighbors) + self.offset(offsets))
-        absent = plan.neighbors < 0
-        return self.out_norm(self.proj(hidden.masked_fill(absent[..., None], -torch.inf).amax(1)))
+        return batch_norm(self.out_norm, self.proj(self._largest(self.feature(x), plan.neighbors, offsets)))
+
+    def _largest(self, feature: Tensor, neighbors: Tensor, offsets: Tensor) -> Tensor:
+        """Largest hidden value of the neighbors of each anchor, (A, out_dim)."""
+        size = max(1, MOST_HIDDEN // (neighbors.shape[1] * feature.shape[1]))
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(neighbors) <= size:
+            return self._largest_at_once(feature, neighbors, offsets)
+        parts = zip(neighbors.split(size), offsets.split(size), strict=True)
+        return torch.cat([self._largest_at_once(feature, *part) for part in parts])
+
+    def _largest_at_once(self, feature: Tensor, neighbors: Tensor, offsets: Tensor) -> Tensor:
+        rows = neighbors.clamp(min=0).flatten()  # absent ones are masked below, whatever is gathered
+        hidden = self.act(feature.index_select(0, rows).unflatten(0, neighbors.shape).add_(self.offset(offsets)))
+        return hidden.masked_fill_((neighbors < 0)[..., None], -torch.inf).amax(1)

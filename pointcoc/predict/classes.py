@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pointcoc.checks import check_count
-from pointcoc.data.cloud_files import read_cloud
-from pointcoc.data.prepare import network_input, transform_of
+from pointcoc.data.prepare import network_input, read_for_network, say_remarks, transform_of
 from pointcoc.predict.base import Prediction, load_for_prediction
 
 CSV, JSON = "classes.csv", "classes.json"
@@ -93,7 +92,9 @@ class ClassPrediction(Prediction):
         count, stated = self.model.config.num_classes, self.info.class_names or {}
         names = tuple(stated.get(number, str(number)) for number in range(count))
         for file in files:
-            points = network_input(read_cloud(file, columns=self.columns, decimal=self.decimal), self.model, transform)
+            cloud = read_for_network(file, transform, self.columns, self.decimal)
+            say_remarks(cloud)
+            points = network_input(cloud, self.model, transform)
             with torch.no_grad():
                 scores = self.model(points)[0].float().softmax(0).cpu()
             yield Classified(path=Path(file), names=names, scores=scores)

@@ -1,39 +1,22 @@
 """Models of segmentation asked about files: classes of pixels and of points."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_geometric.data import Data
 
-from pointcoc.checks import check_count
-from pointcoc.data.cloud import Cloud
-from pointcoc.data.cloud_files import read_cloud
-from pointcoc.data.cloud_writers import Labeled, write_cloud
+from pointcoc.checks import check_count, import_extra
+from pointcoc.data.cloud_writers import write_cloud
 from pointcoc.data.mask_transforms import PlainMask
-from pointcoc.data.prepare import (
-    check_features,
-    network_input,
-    place,
-    point_set,
-    replace_pos,
-    stack_features,
-    take_rows,
-    transform_of,
-)
-from pointcoc.data.scene_input import SceneInput
-from pointcoc.data.scenes import scene_features
-from pointcoc.models.weights import CloudTransform
-from pointcoc.pointset import PointSet
 from pointcoc.predict import Prediction, draw_classes
 from pointcoc.predict.images import write_mask, write_picture
 from pointcoc.segmentation.inference import sliding_logits
-from pointcoc.segmentation.scene_views import scene_scores
+from pointcoc.segmentation.label_cloud import Progress, label_cloud
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +77,30 @@ class PointPrediction(Prediction):
         notes = self.info.notes
         number = None if self.category is None else list(notes["categories"]).index(self.category)
         for file in files:
-            found = label_cloud(self.model, file, number, notes.get("parts"), self.columns, self.decimal)
-            write_cloud(out / file.stem, found, self.model.config.num_classes, notes.get("codes"))
+            start = time.perf_counter()
+            with _bar(file) as bar:
+                found = label_cloud(
+                    self.model, file, number, notes.get("parts"), self.columns, self.decimal, _shown_on(bar)
+                )
+            codes = notes.get("codes")
+            written = write_cloud(out / file.stem, found, self.model.config.num_classes, codes)
+            passes = f" in {bar.total} passes" if bar.total else ""
+            print(f"{file}: {len(found.pos):,} points{passes}, {time.perf_counter() - start:.1f} s, {written}")
+
+
+def _bar(file: Path) -> Any:
+    """Make the bar of a file, which appears where people watch."""
+    return import_extra("tqdm", "train", "this command needs").tqdm(desc=file.name, unit="pass", disable=None)
+
+
+def _shown_on(bar: Any) -> Progress:
+    """Return what moves a bar."""
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show
 
 
 def find_classes(model: nn.Module, image: Tensor, short_side: int, window: int | None) -> Tensor:
@@ -111,90 +116,3 @@ def find_classes(model: nn.Module, image: Tensor, short_side: int, window: int |
     with torch.no_grad():
         logits = model(small[None]) if window is None else sliding_logits(model, small, window)[None]
     return F.interpolate(logits, image.shape[1:], mode="bilinear", align_corners=False)[0].argmax(0)
-
-
-def label_cloud(
-    model: Any,
-    path: str | Path,
-    category: int | None = None,
-    parts: Sequence[Sequence[int]] | None = None,
-    columns: Sequence[str] | None = None,
-    decimal: str = ".",
-) -> Labeled:
-    """Classify the points of a file.
-
-    The cloud is prepared as noted with the weights (see `pointcoc.data.PrepareCloud`). Of more points than the network
-    was trained on at once, disjoint random parts of that size are classified one after the other, so that every point
-    is answered at the density of the training. Weights without a note: objects (a network with farthest points) are
-    moved to the middle of their box and scaled to the unit ball; scenes (a network with voxels) stay in meters, and get
-    positions and colors as `SceneFolder` gives them.
-
-    Args:
-        model: a `PointSegmenter` in evaluation mode.
-        path: a cloud file (see `pointcoc.data.read_cloud`).
-        category: kind of the object, for a model that is told it.
-        parts: classes that are parts of each category, of which the category's are allowed.
-        columns: names of the columns of text and arrays, see `read_cloud`.
-        decimal: decimal mark of text.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or lacks a feature that the model reads.
-    """
-    cloud = read_cloud(path, columns=columns, decimal=decimal)
-    logits = _logits(model, cloud, category)
-    if category is not None and parts is not None:
-        logits = logits.index_fill(1, torch.tensor(others(parts[category], logits.shape[1])), -torch.inf)
-    scores, classes = logits.softmax(1).max(1)
-    return Labeled(cloud.pos, classes, scores, cloud)
-
-
-def others(kept: Sequence[int], count: int) -> list[int]:
-    """Return the numbers below `count` that are not among those that are kept."""
-    return [number for number in range(count) if number not in set(kept)]
-
-
-def _logits(model: Any, cloud: Cloud, category: int | None) -> Tensor:
-    """Return the logits of all points, float32 on the CPU, shape (N, num_classes)."""
-    is_noted = isinstance(model.weights_info.transform, CloudTransform) if hasattr(model, "weights_info") else False
-    if not is_noted and model.net.config.anchors == "voxel":
-        return _run(model, _old_scene(model, cloud), category)
-    transform = transform_of(model)
-    if transform.view_points is not None:
-        inputs = SceneInput(transform)
-        return scene_scores(model, inputs.describe(cloud), inputs)[0].log()
-    chunks = _chunks(len(cloud), transform.num_points)
-    if len(chunks) == 1:
-        return _run(model, network_input(cloud, model, transform), category)
-    check_features(cloud.to_data(), transform.features, str(cloud.path or "the cloud"))
-    whole = replace_pos(cloud.to_data(), place(cloud.pos, transform))
-    logits = torch.empty(len(cloud), model.config.num_classes)
-    for rows in chunks:
-        part = stack_features(take_rows(whole, rows), transform.features)
-        logits[rows] = _run(model, point_set(part, model), category)
-    return logits
-
-
-def _chunks(count: int, size: int | None) -> list[Tensor]:
-    """Split rows at random, the same way each time, into parts of one size; the last one takes in rows of the first."""
-    if size is None or count <= size:
-        return [torch.arange(count)]
-    order = torch.from_numpy(np.random.default_rng(0).permutation(count))
-    missing = -count % size
-    return list(torch.cat([order, order[:missing]]).split(size))
-
-
-def _run(model: Any, points: PointSet, category: int | None) -> Tensor:
-    kind = None if category is None else torch.tensor([category], device=points.x.device)
-    with torch.no_grad():
-        return model(points, kind).float().cpu()
-
-
-def _old_scene(model: Any, cloud: Cloud) -> PointSet:
-    """Return a scene as recipes made it before they noted what they do to clouds."""
-    assumed = CloudTransform(features=("position", "color") if model.net.config.in_channels == 6 else ("position",))
-    transform_of(model, assumed)  # says so
-    check_features(cloud.to_data(), assumed.features, str(cloud.path or "the cloud"))
-    color = cloud.features.get("color", torch.zeros(len(cloud), 3))
-    pos, x = scene_features(cloud.pos, 255 * color)
-    return point_set(Data(x=x[:, : model.net.config.in_channels], pos=pos), model)

@@ -52,11 +52,6 @@ class PreparationSettings:
             features=tuple(dict.fromkeys(("position", *self.features))),
         )
 
-    def stored_features(self) -> dict[str, tuple[str, ...]]:
-        """Return the option `features` of data sets: what files must hold besides positions; none if it is nothing."""
-        names = tuple(name for name in self.transform().features if name != "position")
-        return {"features": names} if names else {}
-
 
 def noted_preparation(weights: str) -> dict[str, Any]:
     """Return the fields of `PreparationSettings` that weights were trained with; none where they do not say it.

@@ -15,7 +15,15 @@ from pointcoc.checks import check_file, check_range
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.cloud_files import read_cloud as read_file
-from pointcoc.data.prepare import PrepareCloud, fixed_choice, network_input, place, transform_of
+from pointcoc.data.prepare import (
+    PrepareCloud,
+    fixed_choice,
+    network_input,
+    place,
+    read_for_network,
+    say_remarks,
+    transform_of,
+)
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.weights import CloudTransform, ImageTransform, find_transform
 from pointcoc.pointset import PointSet
@@ -57,15 +65,17 @@ def trace_file(
     if is_cloud_file(path):
         if net.config.on_lattice:
             raise ValueError(f"{path} is a cloud, but the network takes images; give weights for clouds")
-        return _trace_cloud(read_file(path, columns=columns, decimal=decimal), net, num_points)
+        transform = transform_of(net)
+        cloud = read_for_network(path, transform, columns, decimal)
+        say_remarks(cloud)
+        return _trace_cloud(cloud, net, transform, num_points)
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
     picture = read_picture(path, size)
     return trace(net, image_input(picture, net), picture)[0]
 
 
-def _trace_cloud(cloud: Cloud, net: ContextClusterNet, num_points: int | None) -> Trace:
-    transform = transform_of(net)
+def _trace_cloud(cloud: Cloud, net: ContextClusterNet, transform: CloudTransform, num_points: int | None) -> Trace:
     if num_points is not None:
         check_range("num_points", num_points, 1)
     transform = replace(transform, num_points=num_points or transform.num_points or NUM_POINTS)

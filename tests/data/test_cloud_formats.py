@@ -167,8 +167,12 @@ def test_las_with_small_or_without_colors(tmp_path: Path) -> None:
 def test_las_that_is_cut_short(tmp_path: Path) -> None:
     whole = write_las(tmp_path, "a.las").read_bytes()
     (tmp_path / "b.las").write_bytes(whole[:-200])
-    with pytest.raises(ValueError, match=r"b\.las cannot be read as a cloud: "):
+    with pytest.raises(ValueError, match=r"b\.las cannot be read .*it says 50 points and holds 4\d: the file"):
         read_cloud(tmp_path / "b.las")
+    packed = write_las(tmp_path, "d.laz").read_bytes()
+    (tmp_path / "d.laz").write_bytes(packed[:-300])
+    with pytest.raises(ValueError, match=r"d\.laz cannot be read .*it says 50 points: the file is cut short"):
+        read_cloud(tmp_path / "d.laz")
     (tmp_path / "c.laz").write_bytes(b"hello")
     with pytest.raises(ValueError, match=r"c\.laz cannot be read as a cloud: "):
         read_cloud(tmp_path / "c.laz")
@@ -364,6 +368,12 @@ TEXTS: dict[str, tuple[str, Callable[[], str], str, bool]] = {
     "header": ("a.txt", lambda: "X Y Z R G B\n" + rows(POS, RGB), "utf-8", True),
     "commented header": ("a.asc", lambda: "//X,Y,Z,R,G,B\n" + rows(POS, RGB, mark=","), "utf-8", True),
     "quoted header": ("a.csv", lambda: '"x","y","z"\n' + rows(POS, mark=","), "utf-8", False),
+    "units in a header": (
+        "a.csv",
+        lambda: "Easting [m],Northing [m],Z (m)\n" + rows(POS, mark=","),
+        "utf-8",
+        False,
+    ),
     "semicolons": ("a.csv", lambda: rows(POS, RGB, mark=";"), "utf-8", True),
     "tabs": ("a.txt", lambda: rows(POS, RGB, mark="\t"), "utf-8", True),
     "commas and spaces": ("a.xyz", lambda: rows(POS, mark=", "), "utf-8", False),
@@ -400,6 +410,13 @@ def test_columns_of_text_that_nothing_names(tmp_path: Path) -> None:
     assert read_cloud(labeled, columns=["x", "y", "z", "r", "g", "b", "class"]).label.tolist() == LABEL.tolist()  # type: ignore[union-attr]
     skipped = read_cloud(labeled, columns=["x", "y", "z", "_", "_", "_", "label"])
     assert list(skipped.features) == []
+
+
+def test_a_header_of_other_names_is_passed_over_where_columns_are_named(tmp_path: Path) -> None:
+    file = text(tmp_path, "a.txt", "lon lat up\n" + rows(POS))
+    with pytest.raises(ValueError, match="row 1 must hold numbers, got 'lon lat up'"):
+        read_cloud(file)
+    check(read_cloud(file, columns=("x", "y", "z")))
 
 
 def test_leica_points_have_an_intensity(tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def test_further_columns_are_read_on_request(tmp_path):
     clouds = HDF5Clouds(tmp_path, num_points=8, features=("position", "normal", "height"))
     assert np.allclose(clouds[2].normal, NORMALS[2, :8]) and np.array_equal(clouds[2].pos, position[2, :8])
     assert clouds[2].normal.dtype == torch.float32 and clouds.remarks == []
-    with pytest.raises(ValueError, match=r"color in data of .*train0.h5 must be colors of 0 to .*; are they normals\?"):
+    with pytest.raises(
+        ValueError, match=r"color in data of .*train0.h5 must be colors: they must be 0 to 1, .*; are they normals\?"
+    ):
         HDF5Clouds(tmp_path, num_points=8, features=("color",))
 
 
@@ -145,8 +147,9 @@ def test_columns_name_what_no_file_tells(tmp_path):
     for wrong, message in (
         (None, r"must hold normal \(3\) and color \(3\) .*; data has 6 further columns; name all of them by columns"),
         (columns[:6], r"must name the 9 columns of data of .*train0.h5, x y z first"),
-        ((*columns[:6], "u", "v", "w"), "has no normal among its columns x y z r g b u v w"),
-        ((*columns[:6], "nx", "ny", "c"), "must name 3 columns of normal"),
+        ((*columns[:6], "_", "_", "_"), "has no normal among its columns x y z r g b _ _ _"),
+        ((*columns[:6], "nx", "ny", "_"), "must name 3 columns of normal"),
+        ((*columns[:6], "a", "b", "c"), "unknown column 'a'; choose from x, y, z, red"),
     ):
         with pytest.raises(ValueError, match=message):
             HDF5Clouds(tmp_path, **asked, columns=wrong)

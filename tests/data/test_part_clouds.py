@@ -210,8 +210,23 @@ def test_the_older_layout_becomes_hdf5_with_parts_unique_over_categories(tmp_pat
     said = (out / "converted.txt").read_text()
     assert "a .pts and a .seg file an object, parts from 1 in each category" in said
     assert "objects: 2 train, 2 val, 2 test; 2 categories, 6 parts" in said
-    normal = convert_part_text(write_text(tmp_path / "normal"), tmp_path / "more", num_points=3)
-    assert "a text file an object, the part in its last column" in (normal / "converted.txt").read_text()
+
+
+def test_normals_of_text_are_features(tmp_path: Path) -> None:
+    out = convert_part_text(write_text(tmp_path / "text"), tmp_path / "out", num_points=3)
+    assert "a text file an object, the part in its last column, with normals;" in (out / "converted.txt").read_text()
+    data = HDF5Parts(out, "test", features=("position", "normal"))
+    assert data[0].normal.tolist() == [[0, 1, 0]] * 3
+    plain = HDF5Parts(out, "test")
+    assert plain[0].to_dict().keys() == {"pos", "y", "category"}
+    assert "holds normal, which is not read unless features name it" in plain.remarks[0]
+    with pytest.raises(ValueError, match=r"must hold color \(3\) as datasets of this name"):
+        HDF5Parts(out, "test", features=("color",))
+    bare = write_text(tmp_path / "bare")
+    (bare / "01" / "a.txt").write_text("0 0 1 0\n0 0 2 1\n")
+    other = convert_part_text(bare, tmp_path / "other", num_points=3)
+    assert "with normals" not in (other / "converted.txt").read_text()
+    assert HDF5Parts(other, "test").remarks == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from pointcoc import ContextClusterNet
 from pointcoc.checks import InputWarning
 from pointcoc.data import Cloud, PrepareCloud
-from pointcoc.data.prepare import fixed_choice, network_input, place, transform_of
+from pointcoc.data.prepare import fixed_choice, network_input, place, say_remarks, transform_of
 from pointcoc.models import CloudTransform, WeightsInfo
 
 UTM = torch.tensor([5e5, 4e6, 100.0], dtype=torch.float64)
@@ -141,8 +141,8 @@ def test_weights_without_a_note_say_what_is_assumed() -> None:
 def test_what_a_reader_remarks_and_too_few_points_are_said() -> None:
     read = Cloud(pos=POS, remarks=("1 row of NaN was dropped",))
     with pytest.warns(InputWarning, match="the cloud: 1 row of NaN was dropped"):
-        points = network_input(read, network(CloudTransform()), CloudTransform())
-    assert points.x.dtype == torch.float32
+        say_remarks(read)
+    assert network_input(read, network(CloudTransform()), CloudTransform()).x.dtype == torch.float32
     exact = CloudTransform(num_points=64, any_num_points=False)
     with pytest.warns(InputWarning, match="has 5 points, and the network was trained on 64 a cloud"):
         network_input(Cloud(pos=POS), network(exact), exact)

@@ -9,7 +9,7 @@ from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import PointSet, concat
-from pointcoc.geometry import Segments, gather_neighbors, knn, lattice_reduce, neighbors
+from pointcoc.geometry import Segments, gather_neighbors, knn, lattice_reduce, neighbors, segments
 from pointcoc.geometry.neighbors import pad_segments
 
 LINE = torch.tensor([[0.0], [1], [3], [7]], dtype=torch.float64)
@@ -57,6 +57,16 @@ def test_the_nearest_of_a_tree(backend: str) -> None:
     ):
         found = torch.from_numpy(cKDTree(one[0].pos.numpy()).query(one[1].pos.numpy(), 5)[1])
         assert torch.equal(rows, torch.where(found < one[0].num_points, found + begin, -1))
+
+
+def test_one_large_set_does_not_pad_many_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, query = clouds(300, 0, 1, 40, 3, 0, 41), clouds(7, 2, 9, 0, 3, 4, 5, seed=1)
+    sets, asking = Segments.of(points), Segments.of(query)
+    padded, tables = neighbors._knn_torch(points.pos, sets, query.pos, asking, 5), []
+    monkeypatch.setattr(segments, "ALWAYS_PADDED", 0)
+    monkeypatch.setattr(neighbors, "pad_segments", lambda *given: tables.append(pad_segments(*given)) or tables[-1])
+    assert torch.equal(neighbors._knn_torch(points.pos, sets, query.pos, asking, 5), padded)
+    assert sum(table.shape[0] * table.shape[1] for table, _ in tables) <= 2 * points.num_points
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

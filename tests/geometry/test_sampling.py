@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from memory import printed_numbers
 from set_samples import clouds, pixels, shuffled
 from torch import Tensor
 
 from pointcoc import PointSet
-from pointcoc.geometry import Segments, canonical_order, farthest_points, sampling, voxel_points
+from pointcoc.geometry import Segments, canonical_order, farthest_points, sampling, segments, voxel_points
+from pointcoc.geometry.neighbors import pad_segments
 
 LINE = torch.tensor([[0.0], [1], [2], [10]], dtype=torch.float64)
 
@@ -98,6 +100,33 @@ def test_each_set_is_sampled_alone(backend: str) -> None:
     for begin, one, n, rows in zip(points.ptr, points.split(), num, together.split(num.tolist()), strict=False):
         assert torch.equal(rows, farthest_points(one.pos, Segments.of(one), n[None]) + begin)
         assert len(rows.unique()) == n
+
+
+def test_memory_does_not_grow_with_the_number_chosen() -> None:
+    few, many = printed_numbers("""
+from pointcoc.geometry import Segments, farthest_points
+pos, sets = torch.rand(50_000, 3), Segments.equal(1, 50_000, torch.device("cpu"))
+for num in (100, 1_000):
+    print(grown(lambda: farthest_points(pos, sets, num)))
+""")
+    assert few + many < 40  # a table of distances for each chosen point would take 400
+
+
+def test_one_large_set_does_not_pad_many_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, num = clouds(300, 1, 2, 40, 3, 3, 41), torch.tensor([30, 1, 2, 7, 3, 1, 9])
+    sets = Segments.of(points)
+    padded, tables = sampling.farthest_points(points.pos, sets, num), []
+    monkeypatch.setattr(segments, "ALWAYS_PADDED", 0)
+    monkeypatch.setattr(sampling, "pad_segments", lambda *given: tables.append(pad_segments(*given)) or tables[-1])
+    assert torch.equal(sampling._fps_torch(points.pos, sets, num, sampling._start_points(points.pos, sets)), padded)
+    one = sampling._fps_torch(points.pos, sets, 1, sampling._start_points(points.pos, sets))
+    assert torch.equal(one, padded[num.cumsum(0) - num])
+    assert sum(table.shape[0] * table.shape[1] for table, _ in tables) <= 2 * 2 * points.num_points
+
+
+def test_positions_with_gradients_are_sampled() -> None:
+    pos = LINE.clone().requires_grad_()
+    assert choose(pos, 3) == choose(LINE, 3)
 
 
 def test_the_choice_does_not_depend_on_the_order_of_the_points(backend: str) -> None:

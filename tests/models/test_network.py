@@ -379,9 +379,9 @@ def test_images_without_pixels(nano: ContextClusterNet, shape: tuple[int, ...]) 
 
 
 def test_images_are_no_clouds(cloud_net: ContextClusterNet) -> None:
-    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\), got \(2, 3, 32, 32\); this network"):
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\) or \(N, 3\), got \(2, 3, 32, 32\); this"):
         cloud_net(images())
-    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\), got \(2, 9, 4\)"):
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\) or \(N, 3\), got \(2, 9, 4\)"):
         cloud_net(torch.zeros(2, 9, 4))
 
 

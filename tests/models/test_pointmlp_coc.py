@@ -271,9 +271,9 @@ def test_sets_that_are_too_small(overrides: dict, counts: tuple[int, ...], messa
 
 def test_inputs_that_do_not_fit() -> None:
     net = small_network()
-    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, C\), C at least 3, got \(4, 3\)"):
-        net(torch.zeros(4, 3))
-    with pytest.raises(ValueError, match=r"must have 3 features \(x\) and 3 coordinates \(pos\), got 1024 and 3"):
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\) or \(N, 3\), got \(4, 2\)"):
+        net(torch.zeros(4, 2))
+    with pytest.raises(ValueError, match=r"clouds must have shape \(B, N, 3\) or \(N, 3\), got \(2, 3, 1024\)"):
         net(torch.zeros(2, 3, 1024))
     with pytest.raises(ValueError, match="got 2 and 3"):
         net(clouds(20))

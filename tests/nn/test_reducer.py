@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from memory import printed_numbers
 from order_one import order_one
 from set_samples import cloud_stage, clouds, pixels, shuffled, stage, without_promise
 from torch.nn import functional as F
 
 from pointcoc import PointSet, image_to_points
 from pointcoc.geometry import make_plan
-from pointcoc.nn import CloudReducer, LatticeReducer, StepReducer
+from pointcoc.nn import CloudReducer, LatticeReducer, StepReducer, reducer
 from pointcoc.nn.reducer import lattice_steps
 
 SIZES = [(8, 8), (7, 9), (5, 1), (1, 1), (2, 3), (12, 13)]
@@ -255,6 +256,30 @@ def test_half_precision_stays(pool: str) -> None:
     points = clouds(13, 6)
     order, stage_plan = cloud_plan(points)
     assert cloud_reducer(pool).bfloat16()(points.x[order].bfloat16(), stage_plan).dtype == torch.bfloat16
+
+
+@torch.no_grad()
+def test_inference_gathers_a_few_anchors_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, one = clouds(13, 1, 60), cloud_reducer("max")
+    order, stage_plan = cloud_plan(points)
+    y = one(points.x[order], stage_plan)
+    monkeypatch.setattr(reducer, "MOST_HIDDEN", 3 * 4 * 5)  # three anchors of four neighbors and five channels
+    torch.testing.assert_close(one(points.x[order], stage_plan), y, rtol=0, atol=1e-12)
+
+
+def test_memory_of_inference_does_not_grow_with_the_pairs_of_neighbors() -> None:
+    (grown,) = printed_numbers("""
+from pointcoc.geometry import StageGeometry, make_plan
+from pointcoc.nn import CloudReducer
+from pointcoc.pointset import cloud_to_points
+points = cloud_to_points(torch.rand(1, 60_000, 3))
+stage = StageGeometry(anchors="voxel", stride=1, voxel=1e-4, neighbors=16, regions=1, window=256, partition="curve",
+                      proposals="curve", centers=2, center_neighbors=4)
+plan, one = make_plan(points, [stage]).stages[0], CloudReducer(3, 64, 16, norm=None).eval()
+with torch.inference_mode():
+    print(grown(lambda: one(points.x, plan)))
+""")
+    assert grown < 150  # hidden values of all pairs take 234 MiB, twice or three times over
 
 
 def test_an_unknown_pool_is_named() -> None:
