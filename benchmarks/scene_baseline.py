@@ -76,9 +76,8 @@ def main(settings: BaselineSettings) -> dict[str, float]:
 
 def describe(pos: Tensor, spacing: float) -> np.ndarray:
     """Return what the forest reads of each point: shape at two scales, height at three radii, shape (N, 13)."""
-    shapes = [local_shape(pos, num) for num in NEIGHBORS]
     heights = [height_above_ground(pos, ratio * spacing)[:, None] for ratio in RADII]
-    return torch.cat([*shapes, *heights], dim=1).numpy()
+    return torch.cat([local_shape(pos, NEIGHBORS), *heights], dim=1).numpy()
 
 
 def fit_forest(train: SceneFolder, spacing: float, settings: BaselineSettings) -> RandomForestClassifier:

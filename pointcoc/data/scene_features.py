@@ -6,17 +6,20 @@ Letters: N points, K neighbors, C occupied cells.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pointcoc.checks import check_range
-from pointcoc.geometry import knn
+from pointcoc.geometry import Segments, hilbert_order, knn
 
 SHAPE_NAMES = ("linearity", "planarity", "scattering", "change_of_curvature", "verticality")
 """Columns of `local_shape`."""
-CHUNK = 65_536
-"""Points whose neighbors are held at a time."""
+MOST_PAIRS = 8_388_608
+"""Pairs of points and neighbors that are searched at a time."""
+CHUNK = 32_768
+"""Points whose neighborhoods are held at a time."""
 SAMPLE = 4096
 """Points whose distances tell the spacing of a scene."""
 VOXEL_RATIOS = (2.5, 5.0, 10.0, 20.0)
@@ -100,7 +103,7 @@ class _Cells:
         return found, self.number[found] == number
 
 
-def local_shape(pos: Tensor, num_neighbors: int = 16) -> Tensor:
+def local_shape(pos: Tensor, num_neighbors: int | Sequence[int] = 16) -> Tensor:
     """Describe how the nearest neighbors of each point are spread, by the eigenvalues of their covariance.
 
     Weinmann et al., Semantic Point Cloud Interpretation Based on Optimal Neighborhoods (2015), with the roots s of the
@@ -109,27 +112,20 @@ def local_shape(pos: Tensor, num_neighbors: int = 16) -> Tensor:
 
     Args:
         pos: coordinates, the last axis up, shape (N, 3).
-        num_neighbors: neighbors of a point, itself among them.
+        num_neighbors: neighbors of a point, itself among them; several numbers for several scales.
 
     Returns:
-        Columns as in `SHAPE_NAMES`, from 0 to 1, float32, shape (N, 5); zeros where all neighbors are at one place.
+        Columns as in `SHAPE_NAMES`, scale after scale, from 0 to 1, float32, shape (N, 5) for one scale; zeros where
+        all neighbors are at one place.
 
     Raises:
-        ValueError: if `pos` has no points of three axes, or the number is below 3.
+        ValueError: if `pos` has no points of three axes, or a number is below 3.
     """
-    root, normal = _spreads(pos, num_neighbors)
-    third, second, first = root.unbind(1)
-    is_spread = first > 0
-    scale = torch.where(is_spread, first, 1)
-    square = root.square().sum(1)
-    columns = (
-        (first - second) / scale,
-        (second - third) / scale,
-        third / scale,
-        third.square() / torch.where(is_spread, square, 1),
-        (1 - normal[:, 2].abs()) * is_spread,
-    )
-    return torch.stack(columns, dim=1)
+    scales = (num_neighbors,) if isinstance(num_neighbors, int) else tuple(num_neighbors)
+    shape = pos.new_empty(len(pos), len(scales) * len(SHAPE_NAMES), dtype=torch.float32)
+    for rows, offset in _neighborhoods(pos, scales):
+        shape[rows] = torch.cat([_shape(*_spread(offset[:, :num])) for num in scales], dim=1)
+    return shape
 
 
 def local_normals(pos: Tensor, num_neighbors: int = 16) -> Tensor:
@@ -145,28 +141,48 @@ def local_normals(pos: Tensor, num_neighbors: int = 16) -> Tensor:
     Raises:
         ValueError: if `pos` has no points of three axes, or the number is below 3.
     """
-    normal = _spreads(pos, num_neighbors)[1]
+    normal = pos.new_empty(len(pos), 3, dtype=torch.float32)
+    for rows, offset in _neighborhoods(pos, (num_neighbors,)):
+        normal[rows] = _spread(offset)[1]
     return torch.where(normal[:, 2:] < 0, -normal, normal)
 
 
-def _spreads(pos: Tensor, num_neighbors: int) -> tuple[Tensor, Tensor]:
-    """Standard deviations of the neighbors along their axes, rising, and the axis of the least, (N, 3), float32."""
+def _neighborhoods(pos: Tensor, scales: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield some rows (P,) at a time and the offsets of their neighbors, nearest first, (P, K, 3), float64."""
     _check_pos(pos)
-    check_range("num_neighbors", num_neighbors, 3)
+    for num in scales:
+        check_range("num_neighbors", num, 3)
+    most = min(max(scales), len(pos))
     exact = pos.double() - pos.double().mean(0)
-    ptr = torch.tensor([0, len(exact)], device=pos.device)
-    parts = []
-    for rows in torch.arange(len(exact), device=pos.device).split(CHUNK):
+    sets = Segments.from_ptr(torch.tensor([0, len(exact)], device=pos.device))
+    order = hilbert_order(exact, sets)  # neighbors are near in memory then: several times as fast
+    exact = exact[order]
+    for rows in torch.arange(len(exact), device=pos.device).split(max(1, MOST_PAIRS // most)):
         query = exact[rows]
-        index = knn(exact, ptr, query, torch.tensor([0, len(rows)], device=pos.device), min(num_neighbors, len(exact)))
-        offset = exact[index] - query[:, None]
-        offset -= offset.mean(1, keepdim=True)
-        value, vector = torch.linalg.eigh(offset.mT @ offset / index.shape[1])
-        parts.append((rows, value.clamp(min=0).sqrt().float(), vector[..., 0].float()))
-    root, normal = pos.new_empty(len(pos), 3, dtype=torch.float32), pos.new_empty(len(pos), 3, dtype=torch.float32)
-    for rows, value, vector in parts:
-        root[rows], normal[rows] = value, vector
-    return root, normal
+        index = knn(exact, sets.ptr, query, torch.tensor([0, len(rows)], device=pos.device), most)
+        for part in torch.arange(len(rows), device=pos.device).split(CHUNK):
+            yield order[rows[part]], exact[index[part]] - query[part, None]
+
+
+def _spread(offset: Tensor) -> tuple[Tensor, Tensor]:
+    """Deviations of neighbors (P, K, 3) along their axes, rising, and the axis of the least, (P, 3), float32."""
+    centered = offset - offset.mean(1, keepdim=True)
+    value, vector = torch.linalg.eigh(centered.mT @ centered / offset.shape[1])
+    return value.clamp(min=0).sqrt().float(), vector[..., 0].float()
+
+
+def _shape(root: Tensor, normal: Tensor) -> Tensor:
+    third, second, first = root.unbind(1)
+    is_spread = first > 0
+    scale = torch.where(is_spread, first, 1)
+    columns = (
+        (first - second) / scale,
+        (second - third) / scale,
+        third / scale,
+        third.square() / torch.where(is_spread, root.square().sum(1), 1),
+        (1 - normal[:, 2].abs()) * is_spread,
+    )
+    return torch.stack(columns, dim=1)
 
 
 def median_spacing(pos: Tensor) -> float:

@@ -104,7 +104,7 @@ class SceneInput:
             parts.append((heights / (2 * self.spacing)).asinh() / 2)
         if "shape" in self.columns:
             num = self.transform.num_neighbors or NUM_NEIGHBORS
-            parts.append(2 * (torch.cat([local_shape(pos, num), local_shape(pos, 4 * num)], dim=1) - SHAPE_MIDDLE))
+            parts.append(2 * (local_shape(pos, (num, 4 * num)) - SHAPE_MIDDLE))
         return torch.cat(parts, dim=1)
 
     def view(self, scene: Data, rows: Tensor, matrix: Tensor | None = None) -> Data:

@@ -88,7 +88,9 @@ def test_shapes_far_from_the_origin_in_chunks_and_turned(monkeypatch: pytest.Mon
     torch.testing.assert_close(local_shape(pos + UTM), shape, rtol=0, atol=1e-5)
     turn = torch.tensor([[math.cos(1), math.sin(1), 0], [-math.sin(1), math.cos(1), 0], [0, 0, 1]], dtype=pos.dtype)
     torch.testing.assert_close(local_shape(pos @ turn), shape, rtol=0, atol=1e-5)
+    torch.testing.assert_close(local_shape(pos, (16, 40)), torch.cat([shape, local_shape(pos, 40)], 1))
     monkeypatch.setattr("pointcoc.data.scene_features.CHUNK", 7)
+    monkeypatch.setattr("pointcoc.data.scene_features.MOST_PAIRS", 200)
     torch.testing.assert_close(local_shape(pos), shape, rtol=0, atol=1e-6)
 
 
