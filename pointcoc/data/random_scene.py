@@ -69,7 +69,7 @@ class DescribedScenes(Dataset):
         return described if self.transform is None else self.transform(described)
 
     def _describe(self, number: int) -> Data:
-        """Describe a scene, or take it from the latest ones: a view of a large scene costs a thousandth of the scene."""
+        """Describe a scene, or take it from the latest ones: a view costs a small part of reading its scene."""
         if number in self._described:
             return self._described[number]
         scene = self.scenes[number]
