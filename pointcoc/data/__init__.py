@@ -1,7 +1,7 @@
 """Data sets of images and point sets, and what brings them into a batch."""
 
 from pointcoc.data.cloud import Cloud
-from pointcoc.data.cloud_files import Labeled, read_cloud, write_cloud
+from pointcoc.data.cloud_files import read_cloud, write_cloud
 from pointcoc.data.cloud_folder import CloudFolder
 from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
@@ -37,7 +37,6 @@ __all__ = [
     "HDF5Clouds",
     "HDF5Parts",
     "HubImages",
-    "Labeled",
     "MaskFolder",
     "MirrorObjects",
     "PlainMask",

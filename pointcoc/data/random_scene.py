@@ -20,6 +20,8 @@ from pointcoc.data.scene_input import SceneInput
 
 FORMAT = 1
 """Rises when other numbers are computed: files of before are not read."""
+IN_MEMORY = 2 * 2**30
+"""Bytes of described scenes that are held in memory in each process that loads data, the latest ones."""
 SETTINGS = ("spacing", "ground_radius", "num_neighbors")
 """Fields of a `CloudTransform` that what is computed depends on, besides the features themselves."""
 
@@ -51,6 +53,7 @@ class DescribedScenes(Dataset):
         self.transform = transform
         self.visits = range(len(scenes)) if visits is None else visits
         self._kept: dict[int, Tensor] = {}
+        self._described: dict[int, Data] = {}
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -62,10 +65,19 @@ class DescribedScenes(Dataset):
 
     def __getitem__(self, index: int) -> Data:
         """Return a scene."""
-        number = self.visits[index]
+        described = self._describe(self.visits[index])
+        return described if self.transform is None else self.transform(described)
+
+    def _describe(self, number: int) -> Data:
+        """Describe a scene, or take it from the latest ones: a view costs a small part of reading its scene."""
+        if number in self._described:
+            return self._described[number]
         scene = self.scenes[number]
         described = self.inputs.describe(scene, self._computed(number, scene))
-        return described if self.transform is None else self.transform(described)
+        self._described[number] = described
+        while len(self._described) > 1 and sum(map(_num_bytes, self._described.values())) > IN_MEMORY:
+            del self._described[next(iter(self._described))]  # the one that came first
+        return described
 
     def compute(self) -> None:
         """Compute and keep what is computed of every scene, so that a run whose time is measured starts with it."""
@@ -90,6 +102,10 @@ class DescribedScenes(Dataset):
         one = self.inputs.transform
         names = [name for name in ("height", "shape") if name in one.features]
         return {"features": names, **{name: getattr(one, name) for name in SETTINGS}}
+
+
+def _num_bytes(scene: Data) -> int:
+    return sum(value.nbytes for value in scene.to_dict().values() if isinstance(value, Tensor))
 
 
 def _plain(inputs: SceneInput, pos: Tensor) -> dict[str, np.ndarray]:

@@ -108,7 +108,8 @@ def local_shape(pos: Tensor, num_neighbors: int | Sequence[int] = 16) -> Tensor:
 
     Weinmann et al., Semantic Point Cloud Interpretation Based on Optimal Neighborhoods (2015), with the roots s of the
     eigenvalues, s1 the largest: linearity (s1 - s2) / s1, planarity (s2 - s3) / s1, scattering s3 / s1, and from the
-    eigenvalues l the change of curvature l3 / (l1 + l2 + l3); the verticality is 1 - |up component of the normal|.
+    eigenvalues l the change of curvature l3 / (l1 + l2 + l3); the verticality is 1 minus the size of the up
+    component of the normal.
 
     Args:
         pos: coordinates, the last axis up, shape (N, 3).

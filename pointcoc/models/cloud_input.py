@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode as get_mode
 
-from pointcoc.checks import check_filled
+from pointcoc.checks import InputWarning, check_filled
 from pointcoc.pointset import PointSet, check_features, cloud_to_points, concat
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -132,5 +132,6 @@ def _warn_of_scale(points: PointSet) -> None:
         f"extent {extent:.3g}. A network learns and predicts better if each cloud is centered at the origin and of a "
         "size near 1, or in meters for scenes: subtract its center and divide by its radius before (docs/clouds.md). "
         "This is said once.",
+        InputWarning,
         stacklevel=2,
     )

@@ -43,7 +43,7 @@ class Trace:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sites per axis of an input on a lattice: the height and width of an image."""
+        """Sites per axis of an input on a lattice, the height and width of an image."""
         assert self.points.sizes is not None
         return tuple(self.points.sizes[0].tolist())
 

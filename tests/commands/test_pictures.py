@@ -80,7 +80,7 @@ def test_animate(capsys, files: Path) -> None:
             "--out must be the name of an HTML page, such as page.html, got p.txt",
         ),
         (["explore", "text.png", "--out", "p.html"], "text.png is not an image that can be read"),
-        (["explore", "empty.npy", "--out", "p.html"], "empty.npy is a cloud with 0 points"),
+        (["explore", "empty.npy", "--out", "p.html"], "empty.npy cannot be read as a cloud: it has 0 points"),
         (
             ["explore", "a.png", "--weights", "nowhere", "--out", "p.html"],
             "no weights at nowhere: give a folder with model.safetensors",

@@ -70,9 +70,7 @@ def test_scenes_are_read_in_views(scene: Path) -> None:
 
 def test_units_that_cannot_be_those_of_the_training_are_said(scene: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "millimeters.npy", 1000 * np.load(scene))
-    with pytest.warns(
-        InputWarning, match=r"the network was trained on points 0.1 apart: is it in other units"
-    ):
+    with pytest.warns(InputWarning, match=r"the network was trained on points 0.1 apart: is it in other units"):
         label_cloud(segmenter(SCENE, "coc_scene"), tmp_path / "millimeters.npy")
 
 

@@ -92,7 +92,7 @@ class PartNet(nn.Module):
         self.layer, self.kind = nn.Linear(3, 5), nn.Embedding(2, 5)
 
     def forward(self, points: PointSet, category: Tensor) -> Tensor:
-        return self.layer(points.x) + self.kind(category)[points.batch]
+        return self.layer(points.x.double()) + self.kind(category)[points.batch]
 
 
 class BoxNet(nn.Module):
