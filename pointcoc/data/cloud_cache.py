@@ -14,7 +14,7 @@ from pointcoc.data.cached import cached
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import MESHES, read_cloud
 
-READERS = 1
+READERS = 2
 """Raised when a reader changes what it returns."""
 SLOW = (*MESHES, ".txt", ".xyz", ".asc", ".csv", ".pts", ".ptx")
 """Endings of files that take longer to parse than to read."""

@@ -16,7 +16,11 @@ POSITION, COLOR, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny"
 NAMES = (*POSITION, *COLOR, *NORMAL, "intensity", "return_number", "label")
 """What a column may be; every other name is left out."""
 SKIP = "_"
+EXTRA = "clouds"
+"""Extra whose packages read formats."""
 MOST_COLUMNS = 64
+TRANSPOSED_ROWS, FEWEST_POINTS = 9, 12
+"""A table of at most so many rows, and of more columns than that, holds one column a point."""
 ALIASES = {
     "r": "red", "g": "green", "b": "blue", "diffuse_red": "red", "diffuse_green": "green", "diffuse_blue": "blue",
     "normal_x": "nx", "normal_y": "ny", "normal_z": "nz", "normalx": "nx", "normaly": "ny", "normalz": "nz",
@@ -78,7 +82,42 @@ def split_table(table: np.ndarray, names: Sequence[str]) -> Columns:
     """
     if len(names) != table.shape[1]:
         raise ValueError(f"columns names {len(names)} columns ({' '.join(names)}), and the file has {table.shape[1]}")
-    return {canonical(name): table[:, c] for c, name in enumerate(names) if canonical(name) != SKIP}
+    return name_columns([(name, table[:, c]) for c, name in enumerate(names)])
+
+
+def name_columns(pairs: Iterable[tuple[str, np.ndarray]]) -> Columns:
+    """Name columns by the names that a file or a person gives them.
+
+    Where two of them mean the same, such as label and classification, the one with a name of `NAMES` counts, else the
+    first.
+
+    Args:
+        pairs: names and columns.
+
+    Raises:
+        ValueError: if a column is there twice under the same name.
+    """
+    columns: Columns = {}
+    exact = set[str]()
+    for given, values in pairs:
+        name, is_exact = canonical(given), given.strip().lower() in NAMES
+        if name in exact and is_exact:
+            raise ValueError(f"it holds the column {name} twice")
+        if name == SKIP or (name in columns and not is_exact):
+            continue
+        columns[name] = values
+        exact |= {name} if is_exact else set()
+    return columns
+
+
+def cut_short(stated: int, held: int) -> ValueError:
+    """Return the error for a file that says more points than it holds.
+
+    Args:
+        stated: number of points it says.
+        held: number of points it holds.
+    """
+    return ValueError(f"it says {stated:,} points and holds {held:,}: the file is cut short after row {held}")
 
 
 def guess_columns(table: np.ndarray, path: Path) -> tuple[Columns, list[str]]:
@@ -110,11 +149,16 @@ def _are_bytes(values: np.ndarray) -> bool:
     return bool(len(finite)) and bool(((finite >= 0) & (finite <= 255) & (finite % 1 == 0)).all())
 
 
-def check_table(table: np.ndarray) -> np.ndarray:
-    """Return a table of numbers, a row a point, or raise ValueError with its shape."""
+def check_table(table: np.ndarray, *, is_named: bool = False) -> np.ndarray:
+    """Return a table of numbers, a row a point, or raise ValueError with its shape.
+
+    Args:
+        table: the table.
+        is_named: whether its columns are named, so that it cannot be transposed.
+    """
     if table.dtype.kind not in "fiu" or table.ndim != 2:
         raise ValueError(f"it must hold one row of at least 3 numbers a point, got {table.shape} of {table.dtype}")
-    if table.shape[0] in (3, 4, 6) and table.shape[1] > MOST_COLUMNS:
+    if not is_named and 3 <= table.shape[0] <= TRANSPOSED_ROWS and table.shape[1] > FEWEST_POINTS:
         raise ValueError(
             f"it must hold one row a point, got {table.shape}: transposed, one column a point; store its transpose"
         )
@@ -125,12 +169,14 @@ def check_table(table: np.ndarray) -> np.ndarray:
 
 def named_columns(table: np.ndarray, path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     """Name the columns of a table as the caller says or, if nothing is said, as far as they can be guessed."""
-    table = check_table(table)
+    is_named = reading.columns is not None and table.ndim == 2 and len(reading.columns) == table.shape[1]
+    table = check_table(table, is_named=is_named)
     if reading.columns is not None and len(table):
         return split_table(table, reading.columns), []
     return guess_columns(table, path)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # NaN of all kinds and numbers beyond float32
 def to_cloud(columns: Columns, remarks: Iterable[str], path: Path) -> Cloud:
     """Make the cloud of the columns of a file; rows that are not finite are dropped.
 
@@ -151,6 +197,11 @@ def to_cloud(columns: Columns, remarks: Iterable[str], path: Path) -> Cloud:
         raise ValueError("it has 0 points; give at least one")
     features = _features(columns, said)
     label = _label(columns.get("label"), said)
+    said += [
+        f"{' '.join(there)} left out: {' '.join(name for name in names if name not in there)} missing"
+        for names in (COLOR, NORMAL)
+        if (there := [name for name in names if name in columns]) and len(there) < len(names)
+    ]
     good = np.isfinite(pos).all(1)
     for values in features.values():
         good &= np.isfinite(values).all(1)
@@ -218,7 +269,7 @@ def scale_colors(values: np.ndarray, said: list[str]) -> np.ndarray | None:
             said.append("its colors are stored in 16 bits and none is above 255: read as colors of 8 bits")
             return values / 255.0
         return values / 65535.0
-    is_whole = values.dtype.kind in "iu" or bool((finite % 1 == 0).all())
+    is_whole = values.dtype.kind in "iub" or bool((finite % 1 == 0).all())
     if low >= 0 and high <= 1 and values.dtype.kind == "f":
         return values.astype(np.float64)
     if low < 0 or high > 65535 or not is_whole:

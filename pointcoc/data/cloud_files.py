@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -11,8 +14,10 @@ from pointcoc.checks import check_file
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_arrays import read_bin, read_h5, read_npy, read_npz
 from pointcoc.data.cloud_columns import Columns, Reading, to_cloud
-from pointcoc.data.cloud_packages import read_las, read_mesh, read_ply
+from pointcoc.data.cloud_las import read_las
+from pointcoc.data.cloud_mesh import read_mesh
 from pointcoc.data.cloud_pcd import read_pcd
+from pointcoc.data.cloud_ply import read_ply
 from pointcoc.data.cloud_text import read_ptx, read_text
 from pointcoc.data.cloud_writers import Labeled, write_cloud, write_ply
 from pointcoc.files import first_line
@@ -56,7 +61,7 @@ def read_cloud(
     try:
         found, remarks = reader(path, reading)
         return to_cloud(found, remarks, path)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, OverflowError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} cannot be read as a cloud: {first_line(error)}") from error
 
 
@@ -78,6 +83,11 @@ def read_points(path: str | Path, *, colors: bool = True) -> np.ndarray:
     return np.concatenate([cloud.pos.numpy(), color.numpy()], axis=1)
 
 
+DAMAGED = (
+    OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, ArithmeticError, MemoryError, BadZipFile,
+    zlib.error, struct.error,
+)  # fmt: skip
+"""What readers and their packages raise at files that are damaged."""
 __all__ = ["CLOUD_READERS", "MESHES", "Labeled", "read_cloud", "read_points", "write_cloud", "write_ply"]
 
 Reader = Callable[[Path, Reading], tuple[Columns, list[str]]]

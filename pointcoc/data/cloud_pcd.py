@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pointcoc.data.cloud_columns import COLOR, Columns, Reading, canonical
+from pointcoc.data.cloud_columns import COLOR, Columns, Reading, cut_short, name_columns
+from pointcoc.data.cloud_rows import read_rows
 
 TYPES = {"F": "f", "U": "u", "I": "i"}
+PACKED = ("rgb", "rgba")
+MOST_BITS = 2**32
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 
 
@@ -24,20 +28,23 @@ def read_pcd(path: Path, reading: Reading) -> tuple[Columns, list[str]]:
     names, dtype = _fields(header)
     count = _count(header)
     encoding = header["DATA"][0].lower()
+    said: list[str] = []
     if encoding == "ascii":
-        table = _read_ascii(body, dtype, count)
+        table = _read_ascii(body, dtype, count, reading, said)
     elif encoding == "binary":
-        if len(body) < count * dtype.itemsize:
-            raise ValueError(_short(count, len(body) // dtype.itemsize))
+        held = len(body) // dtype.itemsize
+        if held < count:
+            raise cut_short(count, held)
+        said += [_surplus(count, held)] if held > count else []
         table = {name: np.frombuffer(body, dtype, count)[name] for name in names}
     elif encoding == "binary_compressed":
         table = _read_compressed(body, dtype, count)
     else:
         raise ValueError(f"its DATA must be {', '.join(ENCODINGS)}, got {encoding}")
-    columns: Columns = {}
+    pairs: list[tuple[str, np.ndarray]] = []
     for name in names:
-        columns |= _unpacked(table[name]) if name in ("rgb", "rgba") else {canonical(name): table[name]}
-    return columns, []
+        pairs += _unpacked(table[name], dtype[name].kind).items() if name in PACKED else [(name, table[name])]
+    return name_columns(pairs), said
 
 
 def _header(content: bytes) -> tuple[dict[str, list[str]], bytes]:
@@ -76,30 +83,46 @@ def _fields(header: dict[str, list[str]]) -> tuple[list[str], np.dtype]:
         names += [key] if not key.startswith("_") else []
         shape = () if int(number) == 1 else (int(number),)
         row.append((key, f"<{TYPES[kind.upper()]}{size}", shape))
-    return names, np.dtype(row)
+    try:
+        return names, np.dtype(row)
+    except TypeError as error:
+        raise ValueError(f"its SIZE and TYPE must fit, such as 4 F, got SIZE {' '.join(sizes)}") from error
 
 
 def _count(header: dict[str, list[str]]) -> int:
-    if "POINTS" in header:
-        return int(header["POINTS"][0])
-    return int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])
+    words = header.get("POINTS") or [*header.get("WIDTH", []), *header.get("HEIGHT", [])]
+    if not words or not all(one.isdigit() for one in words):
+        raise ValueError(f"its header must say its POINTS, or WIDTH and HEIGHT, got {' '.join(words) or 'nothing'}")
+    return math.prod(int(one) for one in words)
 
 
-def _read_ascii(body: bytes, dtype: np.dtype, count: int) -> dict[str, np.ndarray]:
+def _read_ascii(body: bytes, dtype: np.dtype, count: int, reading: Reading, said: list[str]) -> dict[str, np.ndarray]:
     lines = [line for line in body.decode("latin-1").splitlines() if line.strip()]
     if len(lines) < count:
-        raise ValueError(_short(count, len(lines)))
+        raise cut_short(count, len(lines))
+    said += [_surplus(count, len(lines))] if len(lines) > count else []
     widths = [int(np.prod(dtype[name].shape, dtype=int)) for name in dtype.names or ()]
-    numbers = np.loadtxt(lines[:count], ndmin=2) if count else np.empty((0, sum(widths)))
-    if numbers.shape[1] != sum(widths):
-        raise ValueError(f"its rows must hold {sum(widths)} numbers, as FIELDS and COUNT say, got {numbers.shape[1]}")
+    numbers = read_rows(lines[:count], sum(widths), reading.decimal, said)
     starts = np.cumsum([0, *widths])
     table = {}
-    for name, start in zip(dtype.names or (), starts, strict=False):
-        values = numbers[:, start]
-        is_packed = name in ("rgb", "rgba") or dtype[name].kind in "iu"
-        table[name] = values.astype(dtype[name].base) if is_packed else values
+    for name, start, width in zip(dtype.names or (), starts, widths, strict=False):
+        if width == 1:
+            table[name] = _typed(numbers[:, start], name, dtype[name])
     return table
+
+
+def _typed(values: np.ndarray, name: str, kind: np.dtype) -> np.ndarray:
+    """Return numbers of a text in their type if that is an integer, which tells what colors are."""
+    if name in PACKED or kind.kind == "f" or not np.isfinite(values).all():
+        return values
+    limits = np.iinfo(kind)
+    if ((values < limits.min) | (values > limits.max)).any():
+        raise ValueError(f"its {name} must go from {limits.min} to {limits.max}, as SIZE and TYPE say")
+    return values.astype(kind)
+
+
+def _surplus(stated: int, held: int) -> str:
+    return f"it says {stated:,} points and holds {held:,}; the further ones were left out"
 
 
 def _read_compressed(body: bytes, dtype: np.dtype, count: int) -> dict[str, np.ndarray]:
@@ -162,12 +185,17 @@ def lzf_decompress(packed: bytes, size: int) -> bytes:
     return bytes(out)
 
 
-def _unpacked(values: np.ndarray) -> Columns:
-    """Return red, green and blue of colors that are packed into the bits of a float or an integer."""
-    is_float = values.dtype.kind == "f"
-    packed = values.astype(np.float32).view(np.uint32) if is_float else values.astype(np.uint32)
-    return {name: (packed >> shift & 255).astype(np.uint8) for name, shift in zip(COLOR, (16, 8, 0), strict=True)}
+def _unpacked(values: np.ndarray, kind: str) -> Columns:
+    """Return red, green and blue of colors that are packed into the bits of a float or an integer.
 
-
-def _short(stated: int, found: int) -> str:
-    return f"it says {stated:,} points and holds {found:,}: the file is cut short after row {found}"
+    Args:
+        values: as stored or, of text, float64; then NaN stays, and whole numbers are bits whatever their type.
+        kind: "f" for floats.
+    """
+    is_text = values.dtype == np.float64
+    missing = ~np.isfinite(values) if is_text else np.zeros(len(values), bool)
+    values = np.where(missing, 0, values) if is_text else values
+    is_float = kind == "f" and not (is_text and bool(((values % 1 == 0) & (np.abs(values) < MOST_BITS)).all()))
+    packed = values.astype(np.float32).view(np.uint32) if is_float else values.astype(np.int64).astype(np.uint32)
+    colors = {name: (packed >> shift & 255).astype(np.uint8) for name, shift in zip(COLOR, (16, 8, 0), strict=True)}
+    return {name: np.where(missing, np.nan, one) for name, one in colors.items()} if missing.any() else colors

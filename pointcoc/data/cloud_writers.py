@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pointcoc.checks import import_extra
+from pointcoc.checks import InputWarning, import_extra
 from pointcoc.data.class_colors import class_colors
 from pointcoc.data.cloud import Cloud
-from pointcoc.data.cloud_columns import COLOR, canonical
-from pointcoc.data.cloud_packages import EXTRA
-from pointcoc.files import atomic
+from pointcoc.data.cloud_columns import COLOR, EXTRA, POSITION, canonical
+from pointcoc.files import atomic, first_line
 
 CLASS, SCORE = "label", "score"
 MOST_CODES = {"old": 31, "new": 255}
@@ -57,7 +57,10 @@ def write_cloud(target: str | Path, found: Labeled, num_classes: int, codes: Seq
         The file.
 
     Raises:
-        ImportError: if a package of the extra `clouds` is missing.
+        ImportError: if a package of the extra `clouds` is missing that the file needs.
+
+    Warns:
+        InputWarning: if fields of a PLY file are not written.
     """
     values = found.classes.numpy() if codes is None else np.asarray(codes)[found.classes.numpy()]
     source = None if found.cloud is None else found.cloud.path
@@ -98,28 +101,27 @@ def _write_plain(path: Path, found: Labeled, values: np.ndarray, num_classes: in
 
 
 def _write_ply_fields(path: Path, found: Labeled, values: np.ndarray, num_classes: int) -> None:
-    """Write a PLY file back with all properties of its vertices, and its other elements where no point was dropped."""
+    """Write a PLY file back with all properties of its vertices, and its other elements where no point was dropped.
+
+    Without plyfile, and where plyfile does not understand what was read here, positions and classes are written.
+    """
     assert found.cloud is not None and found.cloud.path is not None
-    plyfile = import_extra("plyfile", EXTRA, "PLY files need")
-    stored = plyfile.PlyData.read(str(found.cloud.path))
+    source, rows = found.cloud.path, found.cloud.rows
+    try:
+        plyfile = import_extra("plyfile", EXTRA, "they need")
+        stored = plyfile.PlyData.read(str(source))
+    except (ImportError, ValueError, _ply_error()) as error:
+        _warn(source, f"its further fields were left out of {path}: {first_line(error)}")
+        return _write_plain(path, found, values, num_classes)
     vertex = stored["vertex"].data
-    rows = found.cloud.rows
     vertex = vertex if rows is None else vertex[rows.numpy()]
-    added: dict[str, np.ndarray] = {CLASS: values.astype("<i4")}
-    if found.scores is not None:
-        added[SCORE] = found.scores.numpy()
-    if not set(COLOR) <= {canonical(name) for name in vertex.dtype.names}:
-        colors = class_colors(num_classes)[found.classes].numpy().astype(np.uint8)
-        added = {**{name: colors[:, c] for c, name in enumerate(COLOR)}, **added}
-    kept = [name for name in vertex.dtype.names if name not in added]
-    dtype: list[Any] = [*((name, vertex.dtype[name]) for name in kept), *((n, a.dtype) for n, a in added.items())]
-    table = np.empty(len(vertex), dtype)
-    for name in kept:
-        table[name] = vertex[name]
-    for name, column in added.items():
-        table[name] = column
+    if rows is not None and len(stored.elements) > 1:
+        names = ", ".join(one.name for one in stored.elements if one.name != "vertex")
+        _warn(source, f"left out of {path}, since points were dropped: {names}")
     elements = [
-        plyfile.PlyElement.describe(table, "vertex") if one.name == "vertex" else one
+        plyfile.PlyElement.describe(_labeled_table(vertex, found, values, num_classes), "vertex")
+        if one.name == "vertex"
+        else one
         for one in stored.elements
         if one.name == "vertex" or rows is None
     ]
@@ -128,6 +130,39 @@ def _write_ply_fields(path: Path, found: Labeled, values: np.ndarray, num_classe
     )
     with atomic(path) as temporary:
         written.write(str(temporary))
+    return None
+
+
+def _ply_error() -> type[Exception]:
+    """Return what plyfile raises at a file that it does not understand."""
+    try:
+        return import_extra("plyfile", EXTRA).PlyParseError
+    except ImportError:
+        return ImportError
+
+
+def _labeled_table(vertex: np.ndarray, found: Labeled, values: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the properties of vertices beside their class, its color where they have none, and its score."""
+    added: dict[str, np.ndarray] = {CLASS: values.astype("<i4")}
+    if found.scores is not None:
+        added[SCORE] = found.scores.numpy()
+    if not set(COLOR) <= {canonical(name) for name in vertex.dtype.names or ()}:
+        colors = class_colors(num_classes)[found.classes].numpy().astype(np.uint8)
+        added = {**{name: colors[:, c] for c, name in enumerate(COLOR)}, **added}
+    columns = {name: vertex[name] for name in vertex.dtype.names or () if name not in added}
+    for name in columns:
+        if canonical(name) in POSITION:
+            exact = found.pos[:, POSITION.index(canonical(name))].numpy()
+            columns[name] = columns[name] if np.array_equal(columns[name], exact) else exact  # text holds more digits
+    columns |= added
+    table = np.empty(len(vertex), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        table[name] = column
+    return table
+
+
+def _warn(source: Path, sentence: str) -> None:
+    warnings.warn(f"{source}: {sentence}", InputWarning, stacklevel=2)
 
 
 def _write_las(path: Path, found: Labeled, values: np.ndarray) -> None:
@@ -135,17 +170,25 @@ def _write_las(path: Path, found: Labeled, values: np.ndarray) -> None:
     assert found.cloud is not None and found.cloud.path is not None
     laspy = import_extra("laspy", EXTRA, "LAS files need")
     las = laspy.read(found.cloud.path)
+    held = set(las.point_format.dimension_names)
     if found.cloud.rows is not None:
         las.points = las.points[found.cloud.rows.numpy()]
     is_new = las.header.point_format.id >= FIRST_NEW_FORMAT
-    if values.max(initial=0) <= MOST_CODES["new" if is_new else "old"]:
+    fits = values.max(initial=0) <= MOST_CODES["new" if is_new else "old"]
+    if fits:
         las.classification = values
-    else:
-        las.add_extra_dim(laspy.ExtraBytesParams(name=CLASS, type=np.int32))
-        las[CLASS] = values
+    if not fits or CLASS in held:  # labels of the file would be taken for those that were found
+        _set(las, CLASS, values.astype(np.int32))
     if found.scores is not None:
-        if SCORE not in set(las.point_format.dimension_names):
-            las.add_extra_dim(laspy.ExtraBytesParams(name=SCORE, type=np.float32))
-        las[SCORE] = found.scores.numpy()
+        _set(las, SCORE, found.scores.numpy())
     with atomic(path) as temporary, temporary.open("wb") as file:
         las.write(file, do_compress=path.suffix.lower() == ".laz")
+
+
+def _set(las: Any, name: str, values: np.ndarray) -> None:
+    """Set an extra dimension of a LAS file; one of that name is replaced, with its type."""
+    laspy = import_extra("laspy", EXTRA, "LAS files need")
+    if name in set(las.point_format.dimension_names):
+        las.remove_extra_dim(name)
+    las.add_extra_dim(laspy.ExtraBytesParams(name=name, type=values.dtype))
+    las[name] = values

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pointcoc.checks import InputWarning
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import Labeled, read_cloud, read_points, write_cloud, write_ply
 
@@ -82,6 +83,20 @@ def test_classes_too_large_for_the_point_format_get_a_dimension(tmp_path: Path) 
     assert read_cloud(written).label.tolist() == classes.tolist()  # type: ignore[union-attr]
 
 
+def test_labels_of_the_source_are_replaced(tmp_path: Path) -> None:
+    source(tmp_path, "a.las")
+    las = laspy.read(tmp_path / "a.las")
+    las.add_extra_dim(laspy.ExtraBytesParams(name="label", type=np.uint8))
+    las.add_extra_dim(laspy.ExtraBytesParams(name="height", type=np.float64))
+    las["label"], las["height"] = np.full(6, 7), np.arange(6) / 4
+    las.write(tmp_path / "b.las")
+    cloud, classes = read_cloud(tmp_path / "b.las"), torch.tensor([2, 0, 1, 2, 2, 300])
+    for chosen in (classes, classes % 3):
+        written = write_cloud(tmp_path / "out", Labeled(cloud.pos, chosen, None, cloud), 301)
+        assert read_cloud(written).label.tolist() == chosen.tolist()  # type: ignore[union-attr]
+        assert laspy.read(written)["height"].tolist() == (np.arange(6) / 4).tolist()
+
+
 def test_ply_is_written_back_with_all_its_properties(tmp_path: Path) -> None:
     cloud, classes = source(tmp_path, "a.ply"), torch.tensor([2, 0, 1, 2, 2, 0])
     written = write_cloud(tmp_path / "out", Labeled(cloud.pos, classes, torch.ones(6), cloud), 3)
@@ -102,7 +117,8 @@ def test_points_that_were_dropped_are_not_written(tmp_path: Path) -> None:
     stored["vertex"].data["x"][2] = np.nan
     stored.write(str(tmp_path / "b.ply"))
     cloud = read_cloud(tmp_path / "b.ply")
-    written = write_cloud(tmp_path / "out", Labeled(cloud.pos, torch.arange(5), None, cloud), 5)
+    with pytest.warns(InputWarning, match="since points were dropped: face"):
+        written = write_cloud(tmp_path / "out", Labeled(cloud.pos, torch.arange(5), None, cloud), 5)
     again = plyfile.PlyData.read(str(written))
     assert again["vertex"]["quality"].tolist() == [0, 1, 3, 4, 5]
     assert [element.name for element in again.elements] == ["vertex"]  # its faces would name other points
