@@ -131,13 +131,13 @@ def main(settings: SceneSettings) -> dict[str, float]:
         return measure(*tested(settings, SceneInput(transform), test))
     scenes = open_areas(settings, settings.train_areas)
     say_remarks(scenes, settings.max_bad)
-    scenes.check_classes(settings.max_bad)
-    survey = survey_scenes(scenes, len(scenes.classes))
+    counts = scenes.check_classes(settings.max_bad)
+    survey = survey_scenes(scenes, settings.max_bad)
     inputs = SceneInput(transform or settings.transform(survey.spacing))
     model, loader, _, task = tested(settings, inputs, test)
     if settings.eval_only:
         return measure(model, loader, settings, task)
-    task.class_weights = class_weights(settings.class_weights, survey.class_counts)
+    task.class_weights = class_weights(settings.class_weights, counts)
     train = train_views(settings, scenes, inputs, survey)
     say(
         f"{len(scenes)} training scenes with {sum(survey.sizes):,} points {inputs.spacing:.3g} apart, "

@@ -1,4 +1,4 @@
-"""What a recipe for scenes asks of its training set before it starts: spacing, sizes, how often each class is there."""
+"""What a recipe for scenes asks of its training set before it starts: spacing and sizes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from pointcoc.data.mask_folder import IGNORE
 from pointcoc.data.scene_features import median_spacing
 
 
@@ -19,34 +15,46 @@ class SceneSurvey:
 
     Args:
         spacing: median over scenes of the median distance of a point to its nearest neighbor, in units of the scenes.
-        sizes: points of each scene.
-        class_counts: points of each class, shape (num_classes,), int64.
+        sizes: points of each scene; 0 for one that cannot be read.
     """
 
     spacing: float
     sizes: tuple[int, ...]
-    class_counts: Tensor
 
     def visits(self, view_points: int) -> list[int]:
-        """Return the scene of each view of an epoch: each scene as often as its points fill views, at least once.
+        """Return the scene of each view of an epoch: each scene that can be read as often as it fills views.
+
+        At least once each.
 
         Args:
             view_points: points of a view.
         """
-        return [number for number, size in enumerate(self.sizes) for _ in range(max(1, round(size / view_points)))]
+        return [
+            number for number, size in enumerate(self.sizes) if size for _ in range(max(1, round(size / view_points)))
+        ]
 
 
-def survey_scenes(scenes: Any, num_classes: int) -> SceneSurvey:
+def survey_scenes(scenes: Any, max_bad: int = 0) -> SceneSurvey:
     """Read every scene of a training set once.
 
     Args:
-        scenes: data set of scenes, items with `pos` (N, 3) and `y` (N,), such as `SceneFolder`.
-        num_classes: classes of a point.
+        scenes: data set of scenes, items with `pos` (N, 3), such as `SceneFolder`.
+        max_bad: scenes that may be unreadable.
+
+    Raises:
+        ValueError: if more of them cannot be read, or all.
     """
-    spacings, sizes, counts = [], [], torch.zeros(num_classes, dtype=torch.int64)
+    spacings, sizes = [], []
     for number in range(len(scenes)):
-        scene = scenes[number]
-        spacings.append(median_spacing(scene.pos))
-        sizes.append(len(scene.pos))
-        counts += torch.bincount(scene.y[scene.y != IGNORE], minlength=num_classes)
-    return SceneSurvey(median(spacings), tuple(sizes), counts)
+        try:
+            pos = scenes[number].pos
+        except (OSError, ValueError):
+            if sizes.count(0) >= max_bad or len(scenes) == 1:
+                raise
+            sizes.append(0)
+            continue
+        spacings.append(median_spacing(pos))
+        sizes.append(len(pos))
+    if not spacings:
+        raise ValueError(f"none of the {len(scenes)} scenes can be read")
+    return SceneSurvey(median(spacings), tuple(sizes))

@@ -131,9 +131,22 @@ def test_what_is_computed_is_kept(tmp_path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_survey_of_a_training_set() -> None:
-    survey = survey_scenes(Scenes(), num_classes=4)
+    survey = survey_scenes(Scenes())
     assert survey.sizes == (100, 300)
-    assert survey.class_counts.tolist() == [134, 133, 133, 0]
     assert 0 < survey.spacing < 3
     assert survey.visits(64) == [0, 0, 1, 1, 1, 1, 1]
     assert survey.visits(1000) == [0, 1]
+
+
+def test_a_scene_that_cannot_be_read_is_surveyed_and_visited_by_nobody() -> None:
+    class Damaged(Scenes):
+        def __getitem__(self, index: int) -> Data:
+            if index == 0:
+                raise ValueError("room 0 is damaged")
+            return super().__getitem__(index)
+
+    with pytest.raises(ValueError, match="room 0 is damaged"):
+        survey_scenes(Damaged())
+    survey = survey_scenes(Damaged(), max_bad=1)
+    assert survey.sizes == (0, 300)
+    assert survey.visits(64) == [1, 1, 1, 1, 1]
