@@ -44,7 +44,7 @@ def survey_scenes(scenes: Any, max_bad: int = 0) -> SceneSurvey:
     Raises:
         ValueError: if more of them cannot be read, or all.
     """
-    spacings, sizes = [], []
+    spacings, sizes = list[float](), list[int]()
     for number in range(len(scenes)):
         try:
             pos = scenes[number].pos
