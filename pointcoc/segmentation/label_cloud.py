@@ -76,14 +76,11 @@ def label_cloud(
     say_remarks(cloud)
     scores = _scores(model, cloud, transform, category, progress)
     if category is not None and parts is not None:
-        scores = scores.index_fill(1, torch.tensor(_others(parts[category], scores.shape[1])), -1)
+        is_other = torch.ones(scores.shape[1], dtype=torch.bool)
+        is_other[list(parts[category])] = False
+        scores = scores.masked_fill(is_other, -1)
     best, classes = scores.max(1)
     return Labeled(cloud.pos, classes, best, cloud)
-
-
-def _others(kept: Sequence[int], count: int) -> list[int]:
-    """Return the numbers below `count` that are not among those that are kept."""
-    return [number for number in range(count) if number not in set(kept)]
 
 
 def _transform(model: Any) -> CloudTransform:

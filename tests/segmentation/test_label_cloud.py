@@ -57,6 +57,17 @@ def test_every_point_of_a_large_object_is_answered_at_the_density_of_training(tm
     assert torch.equal(small.classes, logits.argmax(1))
 
 
+def test_a_category_may_have_all_parts_or_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    torch.manual_seed(0)
+    net = ContextClusterNet.from_preset("coc_points_small", **NARROW, in_channels=3)
+    model = point_segmentation(net, num_classes=3, num_categories=2).eval()
+    model.weights_info = WeightsInfo(transform=OBJECT)
+    free = label_cloud(model, tmp_path / "a.npy", 0)
+    assert torch.equal(label_cloud(model, tmp_path / "a.npy", 0, ((0, 1, 2), (1,))).classes, free.classes)
+    assert set(label_cloud(model, tmp_path / "a.npy", 1, ((0, 1, 2), (1,))).classes.tolist()) == {1}
+
+
 def test_scenes_are_read_in_views(scene: Path) -> None:
     model, views = segmenter(SCENE, "coc_scene"), []
     found = label_cloud(model, scene, progress=lambda done, total: views.append((done, total)))
