@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pointcoc.checks import check_count, check_file, check_folder, import_extra
-from pointcoc.data.mask_folder import read_image
+from pointcoc.data.image_files import read_image
 
 
 class CocoImages(Dataset):

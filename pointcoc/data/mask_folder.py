@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -10,18 +11,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pointcoc.checks import check_count, check_folder, import_extra
+from pointcoc.checks import check_count, check_folder
+from pointcoc.data.image_files import ENDINGS, list_images, opened, read_image
 
 IGNORE = -100
 """The class of pixels that count nowhere, as in torch's cross entropy."""
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-MASK_MODES = ("1", "L", "P", "I", "I;16")
+MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 
 
 class MaskFolder(Dataset):
     """Images with the class of each pixel: `path/images/SPLIT/NAME.jpg` with `path/annotations/SPLIT/NAME.png`.
 
-    Images may be gray or have a palette: they come as three channels. A mask holds one number per pixel; of a mask with
+    Images come as three channels, upright (see `pointcoc.data.image_files`); hidden files are none, and a line tells how
+    many files look like images that are not read. A mask holds one number per pixel; of a mask with
     a palette those numbers are read, not its colors.
 
     Args:
@@ -34,7 +36,7 @@ class MaskFolder(Dataset):
 
     Raises:
         FileNotFoundError: if a folder or the mask of an image is missing; no images count as that.
-        ValueError: when an item is read whose mask has another size than its image, colors in place of numbers, or a
+        ValueError: if two images would share a mask; when an item is read whose mask has another size than its image, colors in place of numbers, or a
             number outside the classes.
     """
 
@@ -90,15 +92,8 @@ class MaskFolder(Dataset):
         return torch.from_numpy(classes)
 
 
-def read_image(path: Path) -> Tensor:
-    """Read any image as three channels, floats in [0, 1], shape (3, H, W)."""
-    with import_extra("PIL.Image").open(path) as file:
-        pixels = np.array(file.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-
-
 def _numbers(path: Path) -> np.ndarray:
-    with import_extra("PIL.Image").open(path) as file:
+    with opened(path) as file:
         if file.mode not in MASK_MODES:
             raise ValueError(
                 f"{path} must hold one number per pixel (mode {', '.join(MASK_MODES)}), got mode {file.mode}: "
@@ -108,9 +103,11 @@ def _numbers(path: Path) -> np.ndarray:
 
 
 def _images(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    found = list_images(folder)
     if not found:
         raise FileNotFoundError(f"{folder} must hold images ({', '.join(ENDINGS)}), got none")
+    if twice := [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]:
+        raise ValueError(f"{folder} must hold one image for each mask, got several named {twice[0]}")
     return found
 
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pointcoc.checks import check_folder, import_extra
+from pointcoc.data.image_files import open_image, to_rgb, upright
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class HubImages(Dataset):
         """Return an image with its label."""
         file, label = self._reader[index]
         with file:
-            image = Image.open(file).convert("RGB")
+            image = open_image(file, self.source(index))
         return (image if self.transform is None else self.transform(image)), int(label)
 
     def source(self, index: int) -> str:
@@ -144,6 +144,7 @@ class ShardImages(IterableDataset):
                 raise FileNotFoundError(f"shard {shard} is missing")
         if not self._reader.num_samples:
             raise ValueError(_unknown_split(self._folder, split, "the number of images is missing"))
+        self._reader.input_img_mode = None  # images come as they are stored, and become RGB here
         self._reader.num_samples = min(self._reader.num_samples, limit or self._reader.num_samples)
         self.transform = transform
         self.is_training = is_training
@@ -201,6 +202,7 @@ class ShardImages(IterableDataset):
         count = 0
         for image, label in islice(reader, limit):
             count += 1
+            image = to_rgb(upright(image))
             yield (image if self.transform is None else self.transform(image)), label
         if self.is_training:
             self._check_epoch(count)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pointcoc.data.image_files import read_image
 from pointcoc.models.weights import WeightsInfo, load
-from pointcoc.predict.images import read_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class Prediction(ABC):
         return getattr(self.model, "weights_info", WeightsInfo())
 
     def read_image(self, file: Path) -> Tensor:
-        """Read an image (see `read_pixels`) onto the device of the model."""
-        return read_pixels(file).to(next(self.model.parameters()).device)
+        """Read an image (see `pointcoc.data.image_files`) onto the device of the model."""
+        return read_image(file).to(next(self.model.parameters()).device)
 
     @abstractmethod
     def write(self, files: Sequence[Path], out: Any) -> None:

@@ -11,25 +11,9 @@ from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from pointcoc.data.class_colors import class_colors
-from pointcoc.data.mask_folder import read_image
 
 ALPHA = 0.5
 """Share of the color of a class over the image."""
-
-
-def read_pixels(path: Path) -> Tensor:
-    """Read an image as three channels in [0, 1], shape (3, H, W).
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no image.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    try:
-        return read_image(path)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise ValueError(f"{path} is not an image that can be read; give PNG, JPEG or the like") from error
 
 
 def draw_classes(image: Tensor, classes: Tensor, num_classes: int) -> Tensor:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from pointcoc.checks import check_file, check_range
+from pointcoc.checks import check_range
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.cloud_files import read_cloud as read_file
+from pointcoc.data.image_files import open_image
 from pointcoc.data.prepare import (
     PrepareCloud,
     fixed_choice,
@@ -91,17 +92,10 @@ def read_picture(path: str | Path, size: int = IMAGE_SIZE) -> Tensor:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no image, or `size` is below 1.
+        ValueError: if it cannot be read, or `size` is below 1.
     """
     check_range("size", size, 1)
-    check_file(path)
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} is not an image that can be read; give PNG, JPEG or the like, or a cloud ({ENDINGS})"
-        ) from error
+    image = open_image(path)
     scale = size / max(image.size)
     image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(image, dtype=np.float64) / 255)

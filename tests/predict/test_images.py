@@ -15,7 +15,7 @@ from torch import Tensor
 from pointcoc.data import MaskFolder
 from pointcoc.detection import coco_dataset
 from pointcoc.predict import class_colors, draw_classes, draw_objects
-from pointcoc.predict.images import read_pixels, write_mask
+from pointcoc.predict.images import write_mask
 from pointcoc.segmentation.prediction import find_classes
 
 GRAY = torch.full((3, 40, 60), 100 / 255)

@@ -1,6 +1,7 @@
 """What nothing in weights tells: license, source, how inputs are prepared, names of classes."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,27 +40,51 @@ class WeightsInfo:
 
     def __post_init__(self) -> None:
         if self.class_names is not None:
-            names = self.class_names
-            pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
-            object.__setattr__(self, "class_names", {int(number): str(name) for number, name in pairs})
+            pairs = {int(number): str(name) for number, name in _pairs(self.class_names)}
+            object.__setattr__(self, "class_names", pairs)
 
-    def check_classes(self, names: Mapping[int, str] | Sequence[str], where: str) -> None:
-        """Check that data has the classes that the weights tell apart, in the same order; nothing if none are stated.
+    def match_classes(self, names: Mapping[int, str] | Sequence[str], where: str) -> dict[int, int]:
+        """Find the classes of data among those of the weights, by their names.
 
         Args:
-            names: name of each class of the data.
+            names: name of each class of the data by its number; a sequence counts from 0.
             where: name of the data, for the error.
 
+        Returns:
+            Number of the weights by number of the data: the same numbers where the weights state no names.
+
         Raises:
-            ValueError: if a class has another name; the message holds number and names.
+            ValueError: if the data has a class that the weights do not know; the message lists the names of both.
         """
-        theirs = dict(names.items() if isinstance(names, Mapping) else enumerate(names))
-        for number, name in (self.class_names or {}).items():
-            if theirs.get(number) != name:
+        theirs = {int(number): str(name) for number, name in _pairs(names)}
+        ours = self.class_names
+        if ours is None or all(ours.get(number) == name for number, name in theirs.items()):
+            return {number: number for number in theirs}
+        unknown = sorted(set(theirs.values()) - set(ours.values()))
+        if unknown:
+            left = sorted(set(ours.values()) - set(theirs.values()))
+            raise ValueError(
+                f"weights and data do not fit: {where} has classes that the weights do not know: {listing(unknown)}; "
+                f"only the weights have: {listing(left)}"
+            )
+        for names_of, whose in ((theirs, where), (ours, "the weights")):
+            if twice := [name for name, count in Counter(names_of.values()).items() if count > 1]:
                 raise ValueError(
-                    f"weights and data do not fit: class {number} of the weights is {name!r}, that of {where} "
-                    f"{theirs.get(number)!r}"
+                    f"weights and data have their classes in different order, and {whose} names several classes "
+                    f"{twice[0]!r}: names must differ, to be matched"
                 )
+        numbers = {name: number for number, name in ours.items()}
+        return {number: numbers[name] for number, name in theirs.items()}
+
+
+def listing(names: Sequence[str], most: int = 10) -> str:
+    """List names for a message, the first few of many; "none" if there are none."""
+    shown = ", ".join(names[:most]) or "none"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _pairs(names: Mapping[int, str] | Sequence[str]) -> Iterable[tuple[int, str]]:
+    return names.items() if isinstance(names, Mapping) else enumerate(names)
 
 
 STARTED = "started from, and changed since: "
