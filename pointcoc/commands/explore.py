@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import add_inputs, count_of, distinct_names, import_viz, traces
+from pointcoc.commands.inputs import add_inputs, count_of, distinct_names, find_files, import_viz, traces
 
 
 def add(commands: Commands) -> None:
@@ -24,10 +24,9 @@ def run(options: argparse.Namespace) -> None:
     explore, out = import_viz("explore"), Path(options.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out must be the name of an HTML page, such as page.html, got {out}")
-    names = distinct_names(options.inputs)
-    exhibits = [
-        explore.Exhibit(name, traced, about) for name, (_, traced, about) in zip(names, traces(options), strict=True)
-    ]
+    files = [str(one.path) for one in find_files(options)]
+    names, shown = distinct_names(files), traces(options, files)
+    exhibits = [explore.Exhibit(name, traced, about) for name, (_, traced, about) in zip(names, shown, strict=True)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(explore.explore_page(exhibits), encoding="utf-8")
     print(f"wrote {out}: {count_of(len(names), 'input')}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

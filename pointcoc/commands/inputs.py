@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointcoc.checks import check_file, import_extra
 
 if TYPE_CHECKING:
+    from pointcoc.data.input_files import Input
     from pointcoc.viz.trace import Trace
 
 # Those of pointcoc.data.cloud_files, which imports more than a help page needs.
@@ -25,7 +26,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help=f"image (PNG, JPEG, ...) or cloud ({CLOUD_ENDINGS})",
+        help=f"image (PNG, JPEG, ...) or cloud ({CLOUD_ENDINGS}); folders of them, and globs such as 'photos/*.jpg'",
     )
     parser.add_argument(
         "--weights",
@@ -57,22 +58,39 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decimal", metavar="MARK", default=".", help="decimal mark of text; default: %(default)s")
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets results replace files that no earlier call wrote."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files in the folder of the results that no earlier call wrote; without it they are never replaced",
+    )
+
+
 def distinct_names(files: list[str]) -> list[str]:
     """Name files by their last part, by the whole path where that is not unique."""
     count = Counter(Path(file).name for file in files)
     return [Path(file).name if count[Path(file).name] == 1 else file for file in files]
 
 
-def traces(options: argparse.Namespace) -> Iterator[tuple[str, Trace, str]]:
-    """Run a network on each input: its file, what the blocks did, and a sentence about the network.
+def find_files(options: argparse.Namespace) -> list[Input]:
+    """Return the files that are meant; all are looked for before any work is done."""
+    from pointcoc.data.input_files import find_inputs
 
-    All files are looked for before any work is done. Where people watch, several of them get a bar.
+    found = find_inputs(options.inputs)
+    for one in found:
+        check_file(one.path)
+    return found
+
+
+def traces(options: argparse.Namespace, files: Sequence[str]) -> Iterator[tuple[str, Trace, str]]:
+    """Run a network on each file: its name, what the blocks did, and a sentence about the network.
+
+    Where people watch, several of them get a bar.
     """
-    for name in options.inputs:
-        check_file(name)
     networks = import_viz("shipped").Networks(options.weights)
     tqdm = import_extra("tqdm", "viz", "this command needs").tqdm
-    for file in tqdm(options.inputs, disable=None if len(options.inputs) > 1 else True, unit="input"):
+    for file in tqdm(files, disable=None if len(files) > 1 else True, unit="input"):
         traced = import_viz("inputs").trace_file(
             file, networks.of(file), options.size, options.points, options.columns, options.decimal
         )

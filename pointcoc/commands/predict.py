@@ -1,32 +1,48 @@
-"""The command `predict`: what a trained model finds in images and clouds."""
+"""The command `predict`: what a trained model says about images and clouds."""
 
 import argparse
+import sys
 
 from pointcoc.checks import import_extra
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import CLOUD_ENDINGS, add_columns, count_of
+from pointcoc.commands.inputs import CLOUD_ENDINGS, add_columns, add_overwrite
 
 
 def add(commands: Commands) -> None:
     """Add the subcommand `predict`."""
     parser = commands.add_parser(
         "predict",
-        help="write what a trained model finds: classes of clouds and of their points, boxes and masks, pixels",
-        description="Write what a trained model says about clouds (class and confidence; or the class of each point, "
-        "as LAS, LAZ or PLY) or images (drawn, COCO JSON, PNG masks). Clouds are prepared as those of the training.",
+        help="say what images and clouds show: classes, objects with boxes and masks, classes of pixels and points",
+        description="Say what a trained model finds. Classifiers print names and confidence and write tables; detectors "
+        "draw objects and write COCO JSON; segmenters write masks (PNG) or clouds (LAS, LAZ, PLY). Images and clouds are "
+        "prepared as noted with the weights.",
     )
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=f"images, or clouds ({CLOUD_ENDINGS})")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help=f"images, or clouds ({CLOUD_ENDINGS}); folders of them, and globs such as 'photos/*.jpg'",
+    )
     parser.add_argument(
         "--weights",
         metavar="PATH",
         required=True,
-        help="folder of a run of examples/modelnet40.py, coco.py, ade20k.py, shapenetpart.py or s3dis.py, folder of "
-        "save_pretrained, or name on the hub",
+        help="folder of a run of any example, folder of save_pretrained, preset that was converted, or name on the hub",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="folder to write; classes of whole clouds need none")
-    parser.add_argument("--threshold", type=float, help="lowest score of an object; default: 0.5")
-    parser.add_argument("--window", type=int, help="side of sliding windows for classes of pixels; default: none")
-    parser.add_argument("--category", metavar="NAME", help="kind of the objects whose parts are wanted")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="folder to write; classifiers need none, and write classes.csv and .json there"
+    )
+    add_overwrite(parser)
+    classes = parser.add_argument_group("classifiers")
+    classes.add_argument("--top", type=int, metavar="N", help="classes shown of each file; default: 5")
+    classes.add_argument("--format", metavar="NAME", help="what is printed: table, json or csv; default: table")
+    classes.add_argument("--batch-size", type=int, metavar="N", help="images read at once; default: 1")
+    others = parser.add_argument_group("detectors and segmenters")
+    others.add_argument(
+        "--threshold", type=float, help="lowest score of an object, or of a label where a file has several; default: 0.5"
+    )
+    others.add_argument("--window", type=int, help="side of sliding windows for classes of pixels; default: none")
+    others.add_argument("--category", metavar="NAME", help="kind of the objects whose parts are wanted")
     add_columns(parser)
 
 
@@ -37,11 +53,16 @@ def run(options: argparse.Namespace) -> None:
         options.weights,
         options.inputs,
         options.out,
-        options.threshold,
-        options.window,
-        options.category,
-        options.columns,
-        None if options.decimal == "." else options.decimal,
+        options.overwrite,
+        top=options.top,
+        format=options.format,
+        batch_size=options.batch_size,
+        threshold=options.threshold,
+        window=options.window,
+        category=options.category,
+        columns=options.columns,
+        decimal=None if options.decimal == "." else options.decimal,
     )
-    if options.out is not None:
-        print(f"wrote what {done.kind} says about {count_of(len(options.inputs), 'input')} to {options.out}")
+    if options.out is not None:  # not among the tables that are printed
+        stream = sys.stderr if getattr(done, "format", "table") != "table" else sys.stdout
+        print(f"wrote what {done.kind} says to {options.out}", file=stream)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointcoc.commands import Commands
-from pointcoc.commands.inputs import add_inputs, count_of, import_viz, traces
+from pointcoc.commands.inputs import add_inputs, add_overwrite, count_of, find_files, import_viz, traces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +25,7 @@ def add(commands: Commands) -> None:
     )
     add_inputs(parser)
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder that receives NAME.png for each input")
+    add_overwrite(parser)
     parser.add_argument("--stage", type=int, metavar="N", help="draw all blocks and heads of one stage, 1 first")
     parser.add_argument("--block", type=int, metavar="N", help="block of each stage, 1 first; default: the last")
     parser.add_argument("--head", type=int, metavar="N", help="head, 1 first; default: the first")
@@ -37,15 +37,16 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the subcommand `visualize`."""
-    out = Path(options.out)
-    twice = [name for name, count in Counter(Path(file).stem for file in options.inputs).items() if count > 1]
-    if twice:
-        raise ValueError(f"pictures are named like their inputs; {twice[0]} is there twice")
-    for file, traced, _ in traces(options):
-        out.mkdir(parents=True, exist_ok=True)
-        name = Path(file).stem
-        _picture(traced, options, name).savefig(out / f"{name}.png", dpi=options.dpi)
-    print(f"wrote {count_of(len(options.inputs), 'picture')} to {out}")
+    from pointcoc.outputs import OutFolder
+
+    inputs, out = find_files(options), OutFolder(options.out, options.overwrite)
+    names = [f"{one.name}.png" for one in inputs]
+    out.check(names)
+    files = [str(one.path) for one in inputs]
+    for name, (file, traced, _) in zip(names, traces(options, files), strict=True):
+        with out.file(name) as path:
+            _picture(traced, options, Path(file).stem).savefig(path, dpi=options.dpi)
+    print(f"wrote {count_of(len(inputs), 'picture')} to {options.out}")
 
 
 def _picture(traced: Trace, options: argparse.Namespace, name: str) -> Figure:

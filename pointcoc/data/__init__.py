@@ -7,6 +7,8 @@ from pointcoc.data.clouds import HDF5Clouds
 from pointcoc.data.coco import CocoImages, MirrorObjects
 from pointcoc.data.collate import collate_sets
 from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
+from pointcoc.data.image_files import open_image, read_image
+from pointcoc.data.image_transform import image_transform
 from pointcoc.data.images import image_folder
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
@@ -56,14 +58,17 @@ __all__ = [
     "digits",
     "height_above_ground",
     "image_folder",
+    "image_transform",
     "ink_points",
     "keep_posterize_bits",
     "local_normals",
     "local_shape",
     "median_spacing",
+    "open_image",
     "parse_labels",
     "part_shapes",
     "read_cloud",
+    "read_image",
     "shapes",
     "split_validation",
     "survey_scenes",

@@ -65,7 +65,7 @@ def write_cloud(target: str | Path, found: Labeled, num_classes: int, codes: Seq
     values = found.classes.numpy() if codes is None else np.asarray(codes)[found.classes.numpy()]
     source = None if found.cloud is None else found.cloud.path
     ending = "" if source is None else source.suffix.lower()
-    path = Path(f"{target}{ending if ending in ('.las', '.laz') else '.ply'}")
+    path = Path(f"{target}{written_ending(source)}")
     if ending in (".las", ".laz"):
         _write_las(path, found, values)
     elif ending == ".ply":
@@ -73,6 +73,12 @@ def write_cloud(target: str | Path, found: Labeled, num_classes: int, codes: Seq
     else:
         _write_plain(path, found, values, num_classes)
     return path
+
+
+def written_ending(source: Path | None) -> str:
+    """Return the ending of the file that `write_cloud` makes of the cloud of a file."""
+    ending = "" if source is None else source.suffix.lower()
+    return ending if ending in (".las", ".laz") else ".ply"
 
 
 def write_ply(path: str | Path, cloud: Labeled, num_classes: int) -> None:

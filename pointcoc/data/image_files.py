@@ -89,7 +89,10 @@ def open_image(source: str | Path | Any, name: str | None = None) -> Any:
         ImportError: if Pillow is not installed.
     """
     with opened(source, name) as image:
-        return to_rgb(image)
+        try:
+            return to_rgb(image)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name or source} cannot be read: {first_line(error)}") from error
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def to_rgb(image: Any) -> Any:
     if image.mode in DEEP_MODES:
         image, alpha = _shallow(pil, image)
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = image.getchannel("A")
     rgb = _colors(image)
     if alpha is None:
@@ -278,7 +281,7 @@ def _gray_bytes(values: np.ndarray, is_16_bit: bool) -> np.ndarray:
     """
     is_float, values = values.dtype.kind == "f", values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum()):,} pixels hold no number (NaN or infinite)")
+        raise ValueError(f"pixels that hold no number (NaN or infinite): {int((~np.isfinite(values)).sum()):,}")
     low, high = float(values.min()), float(values.max())
     ranges = (65535,) if is_16_bit else RANGES
     if is_float and 0 <= low and high <= 1:

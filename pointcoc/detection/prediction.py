@@ -1,7 +1,8 @@
 """Mask R-CNN asked about images: pictures with the objects, and a COCO file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,42 @@ import torch
 from torch import Tensor
 
 from pointcoc.checks import check_range
+from pointcoc.data.image_files import read_image
 from pointcoc.detection.coco_scores import coco_records
-from pointcoc.predict import Prediction, draw_objects
+from pointcoc.outputs import OutFolder
+from pointcoc.predict import Input, Prediction, draw_objects
+from pointcoc.predict.base import Write
 from pointcoc.predict.images import write_picture
+
+
+OBJECTS = "objects.json"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Objects:
+    """What a detector finds in an image, the likeliest object first.
+
+    Args:
+        path: the file.
+        size: height and width of the image.
+        names: name of each class by its number.
+        found: boxes (n, 4) as x1, y1, x2, y2 in pixels, labels (n,), scores (n,) and masks (n, 1, H, W), on the CPU.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    names: Mapping[int, str]
+    found: Mapping[str, Tensor]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name of the class of each object."""
+        return tuple(self.names.get(label, str(label)) for label in self.found["labels"].tolist())
+
+    def __str__(self) -> str:
+        scores = self.found["scores"].tolist()
+        listed = ", ".join(f"{name} {score:.1%}" for name, score in zip(self.labels, scores, strict=True))
+        return listed or "no object"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,25 +60,48 @@ class ObjectPrediction(Prediction):
         ValueError: if the threshold is not in [0, 1].
     """
 
+    common = (OBJECTS,)
+
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         check_range("threshold", self.threshold, 0, 1)
 
-    def write(self, files: Sequence[Path], out: Path) -> None:
+    def answer(self, file: Path) -> Objects:
+        """Find the objects in an image; see `Prediction.answer`."""
+        image = self.read_image(file)
+        with torch.no_grad():
+            (one,) = self.model([image])
+        keep = one["scores"] >= self.threshold
+        return Objects(
+            path=file,
+            size=(image.shape[1], image.shape[2]),
+            names=self.info.class_names or {},
+            found={name: value[keep].cpu() for name, value in one.items()},
+        )
+
+    def outputs(self, one: Input) -> tuple[str, ...]:
+        """Return NAME.png."""
+        return (f"{one.name}.png",)
+
+    @contextmanager
+    def writing(self, out: OutFolder | None, shown: bool = False) -> Iterator[Write]:
         """Write NAME.png for each image, and objects.json."""
-        names, sizes, found = self.info.class_names or {}, [], []
-        for file in files:
-            image = self.read_image(file)
-            with torch.no_grad():
-                (one,) = self.model([image])
-            keep = one["scores"] >= self.threshold
-            one = {name: value[keep] for name, value in one.items()}
-            write_picture(out / f"{file.stem}.png", draw_objects(image, one, names))
-            sizes.append((image.shape[1], image.shape[2]))
-            found.append(one)
-        content = coco_dataset([str(file) for file in files], sizes, found, names)
-        (out / "objects.json").write_text(json.dumps(content))
+        assert out is not None
+        images: list[tuple[str, tuple[int, int]]] = []
+        records: list[dict[str, Any]] = []  # masks as run lengths: those of all images fit into memory
+
+        def write(one: Input, found: Objects) -> str:
+            (name,) = self.outputs(one)
+            with out.file(name) as path:
+                write_picture(path, draw_objects(read_image(one.path), found.found, found.names))
+            images.append((str(one.path), found.size))
+            records.extend(coco_records(len(images), found.found))
+            return f"{one.path}  {found}"
+
+        yield write
+        with out.file(OBJECTS) as path:
+            path.write_text(json.dumps(_content(images, records, self.info.class_names or {})))
 
 
 def coco_dataset(
@@ -66,9 +123,16 @@ def coco_dataset(
     Returns:
         `images`, `annotations` with scores and masks as RLE, and `categories`.
     """
+    records = [record for image, one in enumerate(found, 1) for record in coco_records(image, one)]
+    return _content(list(zip(files, sizes, strict=True)), records, names)
+
+
+def _content(
+    images: Sequence[tuple[str, tuple[int, int]]], records: Sequence[dict[str, Any]], names: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return the content of a COCO file: name and size of each image, and what `coco_records` made of each."""
     from pycocotools.mask import area  # optional
 
-    records = [record for image, one in enumerate(found, 1) for record in coco_records(image, one)]
     for number, record in enumerate(records, 1):
         rle = record["segmentation"]
         record |= {"id": number, "iscrowd": 0, "area": int(area(rle))}
@@ -77,7 +141,7 @@ def coco_dataset(
     return {
         "images": [
             {"id": number, "file_name": file, "height": height, "width": width}
-            for number, (file, (height, width)) in enumerate(zip(files, sizes, strict=True), 1)
+            for number, (file, (height, width)) in enumerate(images, 1)
         ],
         "annotations": records,
         "categories": [{"id": number, "name": names.get(number, str(number))} for number in ids],

@@ -7,10 +7,12 @@ from pointcoc.predict.base import Prediction
 from pointcoc.predict.classes import Classified, ClassPrediction, classify
 from pointcoc.predict.files import Predictor, load_model, predict, prediction
 from pointcoc.predict.images import draw_classes, draw_objects
+from pointcoc.data.input_files import Input, find_inputs
 
 __all__ = [
     "ClassPrediction",
     "Classified",
+    "Input",
     "Labeled",
     "Prediction",
     "Predictor",
@@ -18,6 +20,7 @@ __all__ = [
     "classify",
     "draw_classes",
     "draw_objects",
+    "find_inputs",
     "load_model",
     "predict",
     "prediction",

@@ -1,6 +1,5 @@
 """From files to a folder of predictions, whatever the kind of model."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from pointcoc.checks import check_file
 from pointcoc.deprecation import warn_old
 from pointcoc.models.weights import WeightsInfo, find_kind, load
 from pointcoc.predict.base import Prediction, load_for_prediction
@@ -38,62 +36,45 @@ def prediction(model: nn.Module, **options: Any) -> Prediction:
 
 def predict(
     weights: str | Path,
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
-    threshold: float | None = None,
-    window: int | None = None,
-    category: str | None = None,
-    columns: Sequence[str] | None = None,
-    decimal: str | None = None,
+    overwrite: bool = False,
+    shown: bool = True,
+    **options: Any,
 ) -> Prediction:
-    """Write what a model says about files into a folder, one after the other.
+    """Write what a model says about files into a folder, one after the other; memory does not grow with their number.
 
-    Classifiers of clouds: file, class and confidence are printed, and written as classes.csv and classes.json. Mask
-    R-CNN: NAME.png, the image with masks, boxes and labels, and objects.json, a COCO file of all images. Semantic FPN:
-    NAME.png, the number of the class of each pixel as `MaskFolder` reads it, and NAME.drawn.png. Segmentation of
+    Classifiers: file, likeliest classes and their confidence are printed, and written as classes.csv and classes.json.
+    Detectors: NAME.png, the image with masks, boxes and labels, and objects.json, a COCO file of all images. Semantic
+    FPN: NAME.png, the number of the class of each pixel as `MaskFolder` reads it, and NAME.drawn.png. Segmentation of
     clouds: the class of each point; LAS, LAZ and PLY are written back with all their fields, others become PLY.
+
+    Files that no earlier call wrote are not replaced, inputs among them. A file that cannot be read does not stop the
+    others.
 
     Args:
         weights: whatever `pointcoc.load` takes.
-        files: images or clouds.
+        files: images or clouds; folders and globs of them, see `pointcoc.predict.find_inputs`.
         out: folder to write; made if it is not there. Classifiers need none.
-        threshold: lowest score of an object (Mask R-CNN); None for 0.5.
-        window: side of sliding windows (Semantic FPN); None reads images at once.
-        category: name of the kind of object (part segmentation).
-        columns: names of the columns of clouds in text or arrays, see `pointcoc.data.read_cloud`.
-        decimal: decimal mark of clouds in text; None for a point.
+        overwrite: whether files may be replaced that no earlier call wrote.
+        shown: print lines about the files, and where people watch, a bar.
+        **options: those of the kind of model; None stands for the default. Classifiers: `top`, `format`, `batch_size`,
+            `threshold` (of several labels), `columns`, `decimal`. Detectors: `threshold` (lowest score of an object).
+            Semantic FPN: `window` (side of sliding windows). Segmentation of clouds: `category` (kind of object),
+            `columns`, `decimal`.
 
     Returns:
         The model with its options.
 
     Raises:
-        FileNotFoundError: if weights or a file are missing.
-        ValueError: if the weights are of another kind, an option does not belong to them, a file cannot be read, or
-            two files have one name.
+        FileExistsError: before any work, if a file would be replaced that no earlier call wrote.
+        FileNotFoundError: if weights or a single file are missing, or a folder or glob holds nothing to read.
+        ValueError: if an option does not belong to the weights; after all others are done, if files could not be read:
+            the message lists them with their reasons.
     """
-    paths = [Path(file) for file in files]
-    if not paths:
-        raise ValueError("files must hold at least one image or cloud, got none")
-    for path in paths:
-        check_file(path)
-    options = {"threshold": threshold, "window": window, "category": category, "columns": columns, "decimal": decimal}
     chosen = prediction(load_for_prediction(weights), **options)
-    folder = None if out is None else Path(out).expanduser()
-    if chosen.needs_out:
-        _check_names(paths, folder)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    chosen.write(paths, folder)
+    chosen.write([files] if isinstance(files, (str, Path)) else list(files), out, overwrite, shown)
     return chosen
-
-
-def _check_names(paths: Sequence[Path], out: Path | None) -> None:
-    """Raise unless there is a folder, and no two files are written under one name."""
-    if out is None:
-        raise ValueError("out must be a folder for what the model says about the files, got none")
-    twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
-    if twice:
-        raise ValueError(f"predictions are named like their files, and {twice[0]} is there twice")
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

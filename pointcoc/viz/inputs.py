@@ -15,6 +15,7 @@ from pointcoc.checks import check_range
 from pointcoc.data.cloud import Cloud
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.cloud_files import read_cloud as read_file
+from pointcoc.data.image_files import ENDINGS as IMAGE_ENDINGS
 from pointcoc.data.image_files import open_image
 from pointcoc.data.prepare import (
     PrepareCloud,
@@ -72,7 +73,12 @@ def trace_file(
         return _trace_cloud(cloud, net, transform, num_points)
     if not net.config.reads_images:
         raise ValueError(f"{path} is an image, but the network takes clouds; give weights for images")
-    picture = read_picture(path, size)
+    try:
+        picture = read_picture(path, size)
+    except ValueError as error:
+        if Path(path).suffix.lower() in IMAGE_ENDINGS:
+            raise
+        raise ValueError(f"{error}; clouds end with {ENDINGS}") from error
     return trace(net, image_input(picture, net), picture)[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -53,6 +53,20 @@ def test_visualize(capsys, files: Path, extra: list[str]) -> None:
     assert "wrote 2 pictures to out" in capsys.readouterr().out
 
 
+def test_inputs_of_one_name_keep_their_folders_apart_and_are_never_replaced(capsys, files: Path) -> None:
+    before = Path("a.png").read_bytes()
+    draw = ["visualize", "--size", "16", "--dpi", "20"]
+    assert main([*draw, "a.png", "mo*/*.png", "--out", "out"]) == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.png")) == ["out/a.png", "out/more/a.png"]
+    assert main([*draw, "a.png", "--out", "out/more/.."]) == 0  # its own results may be replaced
+    capsys.readouterr()
+    assert main([*draw, "a.png", "--out", "."]) == 2
+    assert "--overwrite to replace them" in capsys.readouterr().err
+    assert Path("a.png").read_bytes() == before
+    assert main([*draw, "a.png", "--out", ".", "--overwrite"]) == 0
+    assert Path("a.png").read_bytes() != before
+
+
 def test_a_bar_counts_several_files_where_people_watch(capsys, monkeypatch, files: Path) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     draw = ["visualize", "--size", "16", "--dpi", "20", "--out", "out"]
@@ -79,13 +93,13 @@ def test_animate(capsys, files: Path) -> None:
             ["explore", "a.png", "--out", "p.txt"],
             "--out must be the name of an HTML page, such as page.html, got p.txt",
         ),
-        (["explore", "text.png", "--out", "p.html"], "text.png is not an image that can be read"),
+        (["explore", "text.png", "--out", "p.html"], "text.png cannot be read: it is text, not an image"),
         (["explore", "empty.npy", "--out", "p.html"], "empty.npy cannot be read as a cloud: it has 0 points"),
         (
             ["explore", "a.png", "--weights", "nowhere", "--out", "p.html"],
             "no weights at nowhere: give a folder with model.safetensors",
         ),
-        (["visualize", "a.png", "more/a.png", "--out", "o"], "pictures are named like their inputs; a is there twice"),
+        (["visualize", "a.png", "--out", "."], "a.png would be replaced: these files are no results of an earlier call"),
         (
             ["visualize", "a.png", "--stage", "4", "--out", "o"],
             "--stage 4 does not exist; the network has stages 1 to 3",

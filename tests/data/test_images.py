@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from image_kinds import ORIENTATIONS, photo, write_turned
 from PIL import Image
 
+from pointcoc.checks import InputWarning
 from pointcoc.data import image_folder
+from pointcoc.data.image_files import read_image
 
 COLORS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 
@@ -91,7 +94,7 @@ def test_no_class_folders(tmp_path):
 def test_class_without_images(root):
     for number in range(3):
         (root / "train" / "red" / f"{number}.png").rename(root / "train" / "red" / f"{number}.txt")
-    with pytest.raises(FileNotFoundError, match=r"must hold images; .*for the classes red\. Supported .* \.jpg,"):
+    with pytest.raises(FileNotFoundError, match=r"must hold images \(\.jpg, .*\); none in red"):
         image_folder(root)
 
 
@@ -109,19 +112,36 @@ def test_many_names_are_shortened(root):
         image_folder(root, "val")
 
 
-def test_missing_torchvision_says_how_to_install(root, monkeypatch):
-    def no_module(name):
-        raise ModuleNotFoundError("No module named 'torchvision'", name="torchvision")
+def test_hidden_folders_and_files_are_no_classes_and_no_images(root):
+    for name in (".ipynb_checkpoints", "__MACOSX", ".git"):
+        (root / "train" / name).mkdir()
+    (root / "train" / "red" / "._0.png").write_bytes(b"\0\5\x16\7")
+    (root / "train" / "red" / ".ipynb_checkpoints").mkdir()
+    Image.new("RGB", (6, 4)).save(root / "train" / "red" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    dataset = image_folder(root)
+    assert dataset.classes == ["blue", "red"]
+    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
-    monkeypatch.setattr("importlib.import_module", no_module)
-    with pytest.raises(ImportError, match=r"needs torchvision; install it with: pip install 'pointcoc\[train\]'"):
-        image_folder(root)
+
+def test_unread_endings_are_counted_and_others_are_read(root):
+    Image.new("RGB", (6, 4)).save(root / "train" / "red" / "more.gif")
+    Image.new("RGB", (6, 4)).save(root / "train" / "red" / "more.TIFF")
+    (root / "train" / "red" / "raw.nef").write_text("")
+    with pytest.warns(InputWarning, match=r"whose ending is not read: 1 \.nef"):
+        dataset = image_folder(root)
+    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
-def test_a_broken_torchvision_is_not_called_missing(root, monkeypatch):
-    def broken(name):
-        raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
+def test_classes_in_an_order_of_their_own(root):
+    dataset = image_folder(root, classes=["red", "green", "blue"])
+    assert dataset.classes == ["red", "green", "blue"]
+    assert dataset.labels.tolist() == [0, 0, 0, 2, 2, 2]
+    with pytest.raises(ValueError, match="must hold folders of the classes green, red; got blue"):
+        image_folder(root, classes=["red", "green"])
 
-    monkeypatch.setattr("importlib.import_module", broken)
-    with pytest.raises(ModuleNotFoundError, match="No module named 'PIL'"):
-        image_folder(root)
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_photos_are_upright(root, orientation):
+    write_turned(root / "train" / "red" / "0.png", photo(), orientation)
+    image, _ = image_folder(root)[3]
+    assert torch.equal(image, read_image(write_turned(root / "upright.png", photo(), 1)))

@@ -58,15 +58,21 @@ def test_the_command_prints_and_writes(place: Path, tmp_path: Path, capsys) -> N
     found = classify(place / "net", files)
     assert main(["predict", *files, "--weights", str(place / "net")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{one.path}  {one.name}  {one.confidence:.1%}" for one in found]
+    assert lines == [
+        f"{one.path}  {', '.join(f'{name} {score:.1%}' for name, score in one.top())}" for one in found
+    ]
     assert main(["predict", *files, "--weights", str(place / "net"), "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"wrote what classifier says about 2 inputs to {tmp_path / 'out'}"
+        f"wrote what classifier says to {tmp_path / 'out'}"
     )
     with (tmp_path / "out" / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == files
-    assert float(rows[1]["lamp"]) == pytest.approx(float(found[1].scores[1]), abs=1e-6)
+    assert list(rows[0]) == ["file", "class", "confidence", "class_2", "confidence_2", "class_3", "confidence_3"]
+    assert (rows[1]["class_2"], float(rows[1]["confidence_2"])) == (
+        found[1].top()[1][0],
+        pytest.approx(found[1].top()[1][1], abs=1e-6),
+    )
     written = json.loads((tmp_path / "out" / "classes.json").read_text())
     assert written[0]["class"] == found[0].name
     assert written[0]["top"][0] == [found[0].name, pytest.approx(found[0].confidence)]
@@ -78,7 +84,7 @@ def test_mistakes_are_one_sentence(place: Path, capsys) -> None:
     for words, sentence in (
         (
             (cloud, "--weights", "net", "--threshold", "0.3"),
-            "threshold is no option of classifier, which has ",
+            "threshold has no effect on a network that gives each file one class: leave it out",
         ),
         ((cloud, "--weights", "headless"), "the network has no classifier (num_classes is 0), so it names no class"),
         (("none.ply", "--weights", "net"), "none.ply is not a file"),

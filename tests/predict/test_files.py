@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +24,9 @@ from pointcoc.detection import MaskRCNNConfig
 from pointcoc.models import CloudTransform, WeightsInfo, save_model
 from pointcoc.models.weights import HubMixin, Kind
 from pointcoc.models.weights.kinds import KINDS
-from pointcoc.predict import Prediction, Predictor, predict, prediction, read_points
+from pointcoc.outputs import OutFolder
+from pointcoc.predict import Input, Prediction, Predictor, predict, prediction, read_points
+from pointcoc.predict.base import Write
 from pointcoc.segmentation import point_segmentation, semantic_fpn
 
 NARROW = {"dims": (8, 12, 16), "heads": 2, "head_dims": 4, "num_classes": 0, "dense": True}
@@ -61,7 +65,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
 def test_classes_of_pixels(place: Path, capsys) -> None:
     assert run(place, "pixels", str(place / "image.png"), str(place / "gray.png"), "--window", "32") == 0
-    assert "wrote what semantic_fpn says about 2 inputs to" in capsys.readouterr().out
+    assert "wrote what semantic_fpn says to" in capsys.readouterr().out
     for name in ("image", "gray"):
         mask = pixels_of(place / "out" / f"{name}.png")
         assert mask.shape == (40, 50)
@@ -121,10 +125,11 @@ def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> 
         ("none.safetensors", (image,), "no weights at"),
         ("out", (image,), "no weights at"),
         ("broken.safetensors", (image,), "is truncated or not a checkpoint"),
-        ("net", (image,), "predict names the class of clouds, and these weights are a classifier of images"),
+        ("net", (image, "--columns", "x", "y", "z"), "columns and decimal are for clouds"),
+        ("net", (cloud,), "cloud.npy is a cloud, and the network takes images"),
         ("pixels", ("no.png",), "no.png is not a file"),
-        ("pixels", (image, image), "image is there twice"),
-        ("pixels", (str(place / "text.png"),), "is not an image that can be read"),
+        ("pixels", (str(place / "text.png"),), "text.png cannot be read: it is text, not an image"),
+        ("pixels", (str(place / "*.jpg"),), "*.jpg"),
         ("pixels", (image, "--threshold", "0.3"), "threshold is no option of semantic_fpn, which has window"),
         ("pixels", (image, "--window", "0"), "window must be an integer of at least 1, got 0"),
         ("points", (cloud,), "category must be the kind of the objects, got None; choose from bag, cap"),
@@ -140,7 +145,7 @@ def test_mistakes_end_with_one_sentence(place: Path, tmp_path: Path, capsys) -> 
     with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\], got 2"):
         prediction(Found(), threshold=2)
     with pytest.raises(ValueError, match="files must hold at least one image or cloud"):
-        predict(place / "points", [], tmp_path)
+        predict(place / "points", [], tmp_path, category="cap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +167,20 @@ class Sum(HubMixin):
 class SumPrediction(Prediction):
     category: str = "all"
 
-    def write(self, files: list[Path], out: Path) -> None:
-        for file in files:
-            value = float(self.model.weight.detach() * self.read_image(file).sum())
-            (out / f"{file.stem}.txt").write_text(f"{self.category} {value:.3f}")
+    def answer(self, file: Path) -> float:
+        return float(self.model.weight.detach() * self.read_image(file).sum())
+
+    def outputs(self, one: Input) -> tuple[str, ...]:
+        return (f"{one.name}.txt",)
+
+    @contextmanager
+    def writing(self, out: OutFolder | None, shown: bool = False) -> Iterator[Write]:
+        def write(one: Input, value: float) -> str:
+            with out.file(f"{one.name}.txt") as path:
+                path.write_text(f"{self.category} {value:.3f}")
+            return f"{one.path} {value:.1f}"
+
+        yield write
 
 
 def test_a_new_kind_needs_one_row(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,11 +101,3 @@ def test_classes_have_the_size_of_the_image_whatever_the_network_reads() -> None
         assert bool((classes[:, 32:] == 1).all())
         assert bool((classes[:, :28] == 0).all())
     assert sizes[:3] == [(40, 60), (20, 30), (16, 16)]
-
-
-def test_what_is_no_image(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(ValueError, match=r"a.png is not an image that can be read"):
-        read_pixels(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"b.png is not a file"):
-        read_pixels(tmp_path / "b.png")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from pointcoc.checks import import_extra
 from pointcoc.models.weights.card import model_card
 from pointcoc.models.weights.checkpoint_file import shapes_of
 from pointcoc.models.weights.folder import CARD, save_model
@@ -152,6 +153,32 @@ class HubMixin(nn.Module):
                 ignore_patterns=ignore_patterns,
                 delete_patterns=delete_patterns,
             )
+
+    def predict(self, files: Any, **options: Any) -> Any:
+        """Ask the model about files, as `pointcoc predict` does; the mode of the model is left as it is.
+
+        Args:
+            files: an image or a cloud by its path, or a sequence of paths.
+            **options: those of the kind of model, see `pointcoc.predict.predict`.
+
+        Returns:
+            For one path the answer, for a sequence a list: `pointcoc.predict.Classified` of classifiers, `Objects` of
+            detectors, `PixelClasses` and `Labeled` of segmenters.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file cannot be read, or an option does not belong to the model.
+            ImportError: if a package is missing that predictions need.
+        """
+        asked = import_extra("pointcoc.predict", "detection", "predictions need").prediction(self, **options)
+        was_training = self.training
+        self.eval()
+        try:
+            if isinstance(files, (str, Path)):
+                return asked.answer(Path(files))
+            return [asked.answer(Path(file)) for file in files]
+        finally:
+            self.train(was_training)
 
     def generate_model_card(self) -> str:
         """Return the model card that `save_pretrained` writes."""
