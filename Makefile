@@ -54,7 +54,7 @@ $(VENV)/train.done: $(VENV)/base.done pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/train.done
-	$(CONSTRAINED) -e '.[train,sources,viz,detection,clouds,dev,onnx]'
+	$(CONSTRAINED) -e '.[train,sources,viz,detection,clouds,heic,dev,onnx]'
 	touch $@
 
 $(VENV)/docs.done: $(VENV)/train.done

@@ -99,7 +99,13 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
         pretrained=settings.pretrained,
     )
     start_from(model, settings)
-    notes = {"first_class": settings.first_class, "short_side": settings.short_side}  # pointcoc predict reads them
+    # pointcoc predict and evaluate read them
+    notes = {
+        "first_class": settings.first_class,
+        "ignore": list(settings.ignore),
+        "short_side": settings.short_side,
+        "window": settings.window,
+    }
     task = PixelTask(settings.num_classes, settings.window, notes, weights_of_classes(settings))
     if settings.eval_only:
         return measure(model, loader, settings, task)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from pointcoc.checks import InputWarning
-from pointcoc.commands import animate, convert, explore, export, predict, robustness, visualize
+from pointcoc.commands import animate, convert, evaluate, explore, export, predict, robustness, visualize
 from pointcoc.commands.inputs import CLOUD_ENDINGS
 from pointcoc.version import __version__
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "convert": convert,
     "export": export,
     "predict": predict,
+    "evaluate": evaluate,
     "explore": explore,
     "visualize": visualize,
     "animate": animate,

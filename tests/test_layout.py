@@ -16,7 +16,7 @@ import pointcoc
 ROOT = Path(pointcoc.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
-    ("version", "checks", "deprecation", "extensions", "files", "pointset"),
+    ("version", "checks", "deprecation", "extensions", "files", "outputs", "pointset"),
     ("geometry",),
     ("ops",),
     ("nn",),
@@ -25,7 +25,7 @@ LAYERS = (
     ("train", "viz"),
     ("predict",),
     ("detection", "segmentation"),
-    ("timm", "export", "robustness"),
+    ("timm", "export", "robustness", "evaluation"),
     ("commands",),
     ("cli",),
 )

@@ -63,7 +63,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace files in the folder of the results that no earlier call wrote; without it they are never replaced",
+        help="replace files in the folder of the results that no earlier call wrote; otherwise they are kept",
     )
 
 

@@ -13,9 +13,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "predict",
         help="say what images and clouds show: classes, objects with boxes and masks, classes of pixels and points",
-        description="Say what a trained model finds. Classifiers print names and confidence and write tables; detectors "
-        "draw objects and write COCO JSON; segmenters write masks (PNG) or clouds (LAS, LAZ, PLY). Images and clouds are "
-        "prepared as noted with the weights.",
+        description="Say what a trained model finds. Classifiers print names and confidence and write tables; "
+        "detectors draw objects and write COCO JSON; segmenters write masks (PNG) or clouds (LAS, LAZ, PLY). Images "
+        "and clouds are prepared as noted with the weights.",
     )
     parser.add_argument(
         "inputs",
@@ -39,7 +39,9 @@ def add(commands: Commands) -> None:
     classes.add_argument("--batch-size", type=int, metavar="N", help="images read at once; default: 1")
     others = parser.add_argument_group("detectors and segmenters")
     others.add_argument(
-        "--threshold", type=float, help="lowest score of an object, or of a label where a file has several; default: 0.5"
+        "--threshold",
+        type=float,
+        help="lowest score of an object, or of one of several labels of a file; default: 0.5",
     )
     others.add_argument("--window", type=int, help="side of sliding windows for classes of pixels; default: none")
     others.add_argument("--category", metavar="NAME", help="kind of the objects whose parts are wanted")

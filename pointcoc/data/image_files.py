@@ -284,9 +284,9 @@ def _gray_bytes(values: np.ndarray, is_16_bit: bool) -> np.ndarray:
         raise ValueError(f"pixels that hold no number (NaN or infinite): {int((~np.isfinite(values)).sum()):,}")
     low, high = float(values.min()), float(values.max())
     ranges = (65535,) if is_16_bit else RANGES
-    if is_float and 0 <= low and high <= 1:
+    if is_float and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    elif 0 <= low and high <= ranges[-1]:
+    elif low >= 0 and high <= ranges[-1]:
         low, high = 0.0, float(next(one for one in ranges if high <= one))
     scaled = (values - low) / (high - low or 1.0)
     return np.rint(255 * scaled).astype(np.uint8)
@@ -366,4 +366,3 @@ def _is_text(start: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(start) - 4
     return True
-

@@ -46,8 +46,8 @@ def image_folder(
     root = check_folder("path", path)
     folder = _split_folder(root, split)
     _check_classes(folder, root / "train")
-    names = sorted(_folder_names(folder)) if classes is None else list(classes)
-    if unknown := _folder_names(folder) - set(names):
+    names = sorted(folder_names(folder)) if classes is None else list(classes)
+    if unknown := folder_names(folder) - set(names):
         raise ValueError(f"{folder} must hold folders of the classes {_listing(set(names))}; got {_listing(unknown)}")
     return ImageFolder(folder, names, transform)
 
@@ -115,16 +115,16 @@ def _split_folder(root: Path, split: str) -> Path:
             return root / name
     raise FileNotFoundError(
         f"path {root} must hold the folder {' or '.join(name + '/' for name in names)} with one folder per class; "
-        f"it holds {_listing(_folder_names(root))}"
+        f"it holds {_listing(folder_names(root))}"
     )
 
 
 def _check_classes(folder: Path, train_folder: Path) -> None:
     """Raise unless there are classes and, where `train/` exists, the same ones as there."""
-    classes = _folder_names(folder)
+    classes = folder_names(folder)
     if not classes:
         raise FileNotFoundError(f"{folder} must hold one folder per class with images in it, got no folders")
-    expected = _folder_names(train_folder) if train_folder.is_dir() else classes
+    expected = folder_names(train_folder) if train_folder.is_dir() else classes
     if classes != expected:  # labels are positions in this list: one folder more or less would silently shift them
         raise ValueError(
             f"{folder} must hold the same class folders as {train_folder}; only there: {_listing(expected - classes)}; "
@@ -132,7 +132,7 @@ def _check_classes(folder: Path, train_folder: Path) -> None:
         )
 
 
-def _folder_names(folder: Path) -> set[str]:
+def folder_names(folder: Path) -> set[str]:
     """Name the folders in a folder; hidden ones are none."""
     return {entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry)}
 

@@ -91,9 +91,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     names = [ways[0](path) for path in absolute]
     for way in ways[1:]:
         count = Counter(name.casefold() for name in names)  # some disks do not tell a.png from A.png
-        names = [
-            way(path) if count[name.casefold()] > 1 else name for path, name in zip(absolute, names, strict=True)
-        ]
+        names = [way(path) if count[name.casefold()] > 1 else name for path, name in zip(absolute, names, strict=True)]
     if twice := [name for name, count in Counter(name.casefold() for name in names).items() if count > 1]:
         raise ValueError(f"results are named like their files, and two of them would be {twice[0]}: predict one by one")
     return names

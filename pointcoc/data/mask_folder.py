@@ -22,9 +22,9 @@ MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 class MaskFolder(Dataset):
     """Images with the class of each pixel: `path/images/SPLIT/NAME.jpg` with `path/annotations/SPLIT/NAME.png`.
 
-    Images come as three channels, upright (see `pointcoc.data.image_files`); hidden files are none, and a line tells how
-    many files look like images that are not read. A mask holds one number per pixel; of a mask with
-    a palette those numbers are read, not its colors.
+    Images come as three channels, upright (see `pointcoc.data.image_files`); hidden files are none, and a line tells
+    how many files look like images that are not read. A mask holds one number per pixel; of a mask with a palette those
+    numbers are read, not its colors.
 
     Args:
         path: folder that holds `images/` and `annotations/`.
@@ -36,8 +36,8 @@ class MaskFolder(Dataset):
 
     Raises:
         FileNotFoundError: if a folder or the mask of an image is missing; no images count as that.
-        ValueError: if two images would share a mask; when an item is read whose mask has another size than its image, colors in place of numbers, or a
-            number outside the classes.
+        ValueError: if two images would share a mask; when an item is read whose mask has another size than its image,
+            colors in place of numbers, or a number outside the classes.
     """
 
     def __init__(

@@ -18,7 +18,6 @@ from pointcoc.predict import Input, Prediction, draw_objects
 from pointcoc.predict.base import Write
 from pointcoc.predict.images import write_picture
 
-
 OBJECTS = "objects.json"
 
 

@@ -2,12 +2,12 @@
 
 from pointcoc.data.class_colors import class_colors
 from pointcoc.data.cloud_files import Labeled, read_points, write_ply
+from pointcoc.data.input_files import Input, find_inputs
 from pointcoc.deprecation import moved
 from pointcoc.predict.base import Prediction
 from pointcoc.predict.classes import Classified, ClassPrediction, classify
 from pointcoc.predict.files import Predictor, load_model, predict, prediction
 from pointcoc.predict.images import draw_classes, draw_objects
-from pointcoc.data.input_files import Input, find_inputs
 
 __all__ = [
     "ClassPrediction",

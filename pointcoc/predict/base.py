@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pointcoc.data.image_files import read_image
+from pointcoc.data.input_files import Input, find_inputs
 from pointcoc.models.weights import WeightsInfo, load
 from pointcoc.outputs import OutFolder
-from pointcoc.data.input_files import Input, find_inputs
 
 READING_ERRORS = (ValueError, OSError)
 """What an answer about a file that cannot be read raises."""
@@ -141,5 +141,7 @@ def _tell(failures: dict[Path, str], total: int) -> str:
     if total == 1:
         return next(iter(failures.values()))
     others = "the others are done" if len(failures) < total else "nothing was written about them"
-    lines = "".join(f"\n  {reason if str(path) in reason else f'{path}: {reason}'}" for path, reason in failures.items())
+    lines = "".join(
+        f"\n  {reason if str(path) in reason else f'{path}: {reason}'}" for path, reason in failures.items()
+    )
     return f"{len(failures)} of {total} files could not be read; {others}:{lines}"

@@ -20,10 +20,10 @@ from pointcoc.checks import check_choice, check_count, check_range
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.image_files import open_image
 from pointcoc.data.image_transform import image_transform
+from pointcoc.data.input_files import Input
 from pointcoc.data.prepare import network_input, read_for_network, say_remarks, transform_of
 from pointcoc.outputs import OutFolder
 from pointcoc.predict.base import READING_ERRORS, Prediction, Write, load_for_prediction
-from pointcoc.data.input_files import Input
 
 CSV, JSON = "classes.csv", "classes.json"
 FORMATS = ("table", "json", "csv")

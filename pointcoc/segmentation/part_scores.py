@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,8 +31,8 @@ class PartScores:
         self._ious: list[list[float]] = [[] for _ in parts]
         self._hits = self._points = 0
 
-    def update(self, prediction: Tensor, target: Tensor, category: int) -> None:
-        """Take in one object.
+    def update(self, prediction: Tensor, target: Tensor, category: int) -> float:
+        """Take in one object and return its mean IoU.
 
         Args:
             prediction: class of each point, shape (N,), integers.
@@ -52,9 +53,11 @@ class PartScores:
         strange = sorted(set(target.unique().tolist()) - set(parts))
         if strange:
             raise ValueError(f"target of category {category} must hold its parts {parts}, got {strange}")
-        self._ious[category].append(sum(_iou(prediction == part, target == part) for part in parts) / len(parts))
+        iou = sum(_iou(prediction == part, target == part) for part in parts) / len(parts)
+        self._ious[category].append(iou)
         self._hits += int((prediction == target).sum())
         self._points += len(target)
+        return iou
 
     def join(self, other: PartScores) -> None:
         """Take in the objects of other scores of the same parts."""
@@ -62,6 +65,13 @@ class PartScores:
             mine += its
         self._hits += other._hits
         self._points += other._points
+
+    def by_category(self) -> tuple[list[int], list[float]]:
+        """Return the number of objects of each category and their mean IoU, NaN for a category without any."""
+        return (
+            [len(ious) for ious in self._ious],
+            [sum(ious) / len(ious) if ious else math.nan for ious in self._ious],
+        )
 
     def compute(self) -> dict[str, float]:
         """Return `instance_mean_iou` (over objects), `class_mean_iou` (over categories seen) and `accuracy` of points.

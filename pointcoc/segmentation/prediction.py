@@ -125,9 +125,7 @@ class PointPrediction(Prediction):
         notes = self.info.notes
         number = None if self.category is None else list(notes["categories"]).index(self.category)
         with _bar(file) as bar:
-            return label_cloud(
-                self.model, file, number, notes.get("parts"), self.columns, self.decimal, _shown_on(bar)
-            )
+            return label_cloud(self.model, file, number, notes.get("parts"), self.columns, self.decimal, _shown_on(bar))
 
     def outputs(self, one: Input) -> tuple[str, ...]:
         """Return NAME.las, NAME.laz or NAME.ply."""

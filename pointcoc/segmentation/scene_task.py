@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch_geometric.data import Data
 
 from pointcoc.data.scene_input import SceneInput
 from pointcoc.segmentation.scene_views import scene_scores
-from pointcoc.segmentation.tasks import PointTask, class_loss
+from pointcoc.segmentation.tasks import PointTask, class_loss, closed, find_item, point_panels
 from pointcoc.train.processes import say
 from pointcoc.train.task import Pairs
 
@@ -42,15 +43,18 @@ class SceneTask(PointTask):
         scores = self.new_scores().to(accelerator.device)
         numbers = torch.zeros(2, dtype=torch.int64, device=accelerator.device)
         for scenes, targets in batches:
-            for scene, classes in zip(scenes, targets, strict=True):
+            for row, (scene, classes) in enumerate(zip(scenes, targets, strict=True)):
                 with accelerator.autocast():
                     found, num_views = scene_scores(model, scene, self.inputs)
                 item, log = torch.zeros_like(classes), found.clamp(min=torch.finfo(found.dtype).tiny).log()
                 class_loss(log, classes, item, 1, scores, "classes of points", self.class_weights)
                 numbers += torch.tensor([1, num_views], device=numbers.device)
+                if self.findings is not None:
+                    draw = partial(point_panels, scene.pos, classes, found.argmax(1), self.num_classes)
+                    find_item(self.findings, row, found.argmax(1), classes, self.num_classes, draw)
         num_scenes, num_views = accelerator.reduce(numbers, "sum").tolist()
         say(f"{num_scenes} scenes measured in {num_views} views of up to {self.inputs.view_points:,} points")
-        return scores.joined(accelerator).compute()
+        return closed(scores, self.findings, accelerator)
 
 
 def collate_scenes(items: Sequence[Data]) -> tuple[list[Data], list[Tensor]]:

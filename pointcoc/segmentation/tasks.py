@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +14,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from pointcoc.data import IGNORE
+from pointcoc.data.class_colors import class_colors
+from pointcoc.predict.images import draw_classes
 from pointcoc.segmentation.inference import sliding_logits
 from pointcoc.segmentation.metrics import Confusion
 from pointcoc.segmentation.part_scores import PartScores, choose_parts
+from pointcoc.train.findings import Findings, Panel, Panels, picture_of
 from pointcoc.train.metrics import PassScores
+from pointcoc.train.pages import MOST_POINTS
 from pointcoc.train.task import Pairs, Task
+
+MOST_PIXELS = 512
+"""Longest side of a picture of an evaluation."""
 
 
 class ClassScores(PassScores):
@@ -93,12 +102,16 @@ class PixelTask(Task):
         """Compare with the masks at their own size, one image at a time; see `Task`."""
         scores = self.new_scores().to(accelerator.device)
         for images, masks in batches:
-            for image, mask in zip(images, masks, strict=True):
+            for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
                 with accelerator.autocast():
                     logits = sliding_logits(model, image, self.window) if self.window else model(image[None])[0]
                 logits = interpolate(logits[None].float(), mask.shape[-2:], mode="bilinear", align_corners=False)
                 class_loss(logits, mask[None], mask.new_zeros(1), 1, scores, "masks", self.class_weights)
-        return scores.joined(accelerator).compute()
+                if self.findings is not None:
+                    classes = logits[0].argmax(0)
+                    draw = partial(mask_panels, image, mask, classes, self.num_classes)
+                    find_item(self.findings, row, classes, mask, self.num_classes, draw)
+        return closed(scores, self.findings, accelerator)
 
 
 class PointTask(Task):
@@ -133,8 +146,15 @@ class PointTask(Task):
         scores = self.new_scores().to(accelerator.device)
         for inputs, targets in batches:
             with accelerator.autocast():
-                self.loss(model, inputs, targets, scores)
-        return scores.joined(accelerator).compute()
+                logits = model(inputs)
+                sets, name = (inputs.batch, inputs.num_sets), "classes of points"
+                class_loss(logits, targets, *sets, scores, name, self.class_weights)
+            if self.findings is not None:
+                parts = (each.split(inputs.counts.tolist()) for each in (inputs.pos, logits.argmax(1), targets))
+                for row, (pos, classes, true) in enumerate(zip(*parts, strict=True)):
+                    draw = partial(point_panels, pos, true, classes, self.num_classes)
+                    find_item(self.findings, row, classes, true, self.num_classes, draw)
+        return closed(scores, self.findings, accelerator)
 
 
 class PartTask(PointTask):
@@ -166,12 +186,26 @@ class PartTask(PointTask):
                 logits = model(points, category)
             class_loss(logits.float(), targets, points.batch, points.num_sets, scores, "parts of points")
             chosen, sizes = choose_parts(logits, category, points.ptr, self.parts), points.counts.tolist()
-            for one, true, kind in zip(chosen.split(sizes), targets.split(sizes), category.tolist(), strict=True):
-                found.update(one, true, kind)
+            items = (each.split(sizes) for each in (points.pos, chosen, targets))
+            for row, (pos, one, true, kind) in enumerate(zip(*items, category.tolist(), strict=True)):
+                iou = found.update(one, true, kind)
+                if self.findings is not None:
+                    draw = partial(point_panels, pos, true, one, self.num_classes)
+                    self.findings.add(row, 1 - iou, draw, category=self._category(kind), mean_iou=iou)
         total = PartScores(self.parts)
         for other in gather_object([found]):
             total.join(other)
+        if self.findings is not None:
+            self.findings.join(accelerator)
+            self.findings.names = [self._category(kind) for kind in range(len(self.parts))]
+            self.findings.counts, ious = total.by_category()
+            self.findings.classes = {"mean_iou": ious}
         return {"loss": scores.joined(accelerator).compute()["loss"], **total.compute()}
+
+    def _category(self, number: int) -> str:
+        """Return the name of a category; its number where the notes tell no names."""
+        names = self.notes.get("categories")
+        return str(number if names is None else names[number])
 
 
 def class_loss(
@@ -212,6 +246,93 @@ def class_loss(
     loss = (sums / torch.where(counts > 0, counts, 1)).sum()
     scores.update(loss, num_items, logits.argmax(1), targets)
     return loss
+
+
+def closed(scores: ClassScores, findings: Findings | None, accelerator: Accelerator) -> dict[str, float]:
+    """Join scores and findings of all processes, and note the scores of each class.
+
+    Args:
+        scores: of this process.
+        findings: of this process; None where there are none.
+        accelerator: knows the processes.
+
+    Returns:
+        What the scores of all compute.
+    """
+    total = scores.joined(accelerator)
+    if findings is not None:
+        findings.join(accelerator)
+        counts = total.confusion.counts.cpu()
+        findings.confusion, findings.counts = counts, counts.sum(1).tolist()
+        accuracy = counts.diagonal().double() / counts.sum(1)
+        findings.classes = {"iou": total.confusion.iou().tolist(), "accuracy": accuracy.tolist()}
+    return total.compute()
+
+
+def find_item(
+    findings: Findings,
+    row: int,
+    classes: Tensor,
+    target: Tensor,
+    num_classes: int,
+    draw: Callable[[], Panels] | None = None,
+) -> None:
+    """Take in the mean IoU and the accuracy of one image or set.
+
+    Args:
+        findings: take it in.
+        row: of the batch.
+        classes: predicted, any shape, int64.
+        target: true classes, the same shape.
+        num_classes: number of classes.
+        draw: see `Findings.add`.
+    """
+    if not bool((target != IGNORE).any()):
+        findings.add(row, 0.0, mean_iou=math.nan, accuracy=math.nan)  # nothing counts in it
+        return
+    own = Confusion(num_classes, IGNORE).to(classes.device)
+    own.update(classes, target)
+    found = own.compute()
+    findings.add(row, 1 - found["mean_iou"], draw, mean_iou=found["mean_iou"], accuracy=found["pixel_accuracy"])
+
+
+def mask_panels(image: Tensor, mask: Tensor, classes: Tensor, num_classes: int) -> Panels:
+    """Return an image, its true classes and the predicted ones, laid over it.
+
+    Args:
+        image: as the network reads it, shape (3, h, w).
+        mask: true classes, shape (H, W); black where they are ignored.
+        classes: predicted classes, shape (H, W).
+        num_classes: number of classes.
+    """
+    step = max(1, max(mask.shape) // MOST_PIXELS)
+    true, guess = mask[::step, ::step].cpu(), classes[::step, ::step].cpu()
+    small = interpolate(image[None].float().cpu(), true.shape, mode="bilinear", antialias=True)[0]
+    picture = picture_of(small)
+    drawn = [draw_classes(picture.float() / 255, one.clamp(min=0), num_classes) for one in (true, guess)]
+    drawn[0][:, true == IGNORE] = 0
+    panels = zip(("image", "true classes", "predicted classes"), (picture, *drawn), strict=True)
+    return [Panel(title=title, pixels=pixels) for title, pixels in panels]
+
+
+def point_panels(pos: Tensor, target: Tensor, classes: Tensor, num_classes: int) -> Panels:
+    """Return points in the colors of their true and of their predicted classes.
+
+    Args:
+        pos: shape (N, D).
+        target: true classes, shape (N,); black where they are ignored.
+        classes: predicted classes, shape (N,).
+        num_classes: number of classes.
+    """
+    rows = torch.linspace(0, len(pos) - 1, min(len(pos), MOST_POINTS)).long()
+    pos, target, classes = (each.cpu()[rows] for each in (pos, target, classes))
+    table = class_colors(num_classes).float() / 255
+    true = table[target.clamp(min=0)]
+    true[target == IGNORE] = 0
+    return [
+        Panel(title="true classes", pos=pos, colors=true),
+        Panel(title="predicted classes", pos=pos, colors=table[classes]),
+    ]
 
 
 def check_classes(name: str, targets: Tensor, shape: tuple[int, ...], num_classes: int) -> None:

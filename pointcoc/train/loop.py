@@ -18,12 +18,16 @@ from accelerate.utils import send_to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pointcoc.outputs import OutFolder
 from pointcoc.train import checkpoint
 from pointcoc.train.batches import Batches
 from pointcoc.train.curves import save_curves
+from pointcoc.train.evaluation import EVALUATION, names_of, write_evaluation
+from pointcoc.train.findings import Findings
+from pointcoc.train.items import num_items
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.metrics import Progress, peak_memory
-from pointcoc.train.processes import make_accelerator, say
+from pointcoc.train.processes import is_main_process, make_accelerator, say
 from pointcoc.train.report import Report
 from pointcoc.train.run import Run, batches_of, rank_of
 from pointcoc.train.run_folder import run_to_resume
@@ -131,7 +135,12 @@ def fit(
 
 
 def evaluate(
-    model: nn.Module, loader: DataLoader, precision: Precision = "no", task: Task | None = None
+    model: nn.Module,
+    loader: DataLoader,
+    precision: Precision = "no",
+    task: Task | None = None,
+    findings: Findings | None = None,
+    between: Callable[[], Any] | None = None,
 ) -> dict[str, float]:
     """Measure a network on a loader.
 
@@ -140,17 +149,23 @@ def evaluate(
         loader: yields (input, labels).
         precision: "no" (float32), "bf16", or on a GPU "fp16".
         task: what is measured; classification if it is not given. Model, loader and scores are as the task says.
+        findings: takes in how each item and each class did; new ones for each call.
+        between: called after each batch.
 
     Returns:
         `loss` (cross entropy, mean over sets), `accuracy` and `mean_class_accuracy` (0 to 1, classes equally
-        weighted).
+        weighted); with findings and more than five classes, `top5_accuracy` too.
 
     Raises:
         ValueError: if a label lies outside the classes, the loader is empty, or the device cannot do the precision.
     """
     accelerator = make_accelerator(precision)
     task = Classification(num_classes_of(model)) if task is None else task
-    return _measure(task, accelerator, model.to(accelerator.device), batches_of(loader, accelerator))
+    task.findings = findings
+    try:
+        return _measure(task, accelerator, model.to(accelerator.device), batches_of(loader, accelerator), between)
+    finally:
+        task.findings = None
 
 
 def finish(
@@ -158,12 +173,18 @@ def finish(
 ) -> dict[str, float]:
     """Read the test set, once, with the weights that `fit` chose; write the scores down and print one line.
 
+    The folder `evaluation` of the run receives what `write_evaluation` writes.
+
     Returns:
         The scores of `evaluate`.
     """
     task = Classification(num_classes_of(model)) if task is None else task
-    scores = evaluate(model, test_loader, settings.precision, task)
+    findings = Findings()
+    scores = evaluate(model, test_loader, settings.precision, task, findings)
     report_test("test", scores, result, settings)
+    if is_main_process():
+        out = OutFolder(result.out / EVALUATION, overwrite=True)
+        write_evaluation(out, findings, test_loader.dataset, scores, names_of(task, model))
     say(
         f"test {task.line(scores)}, epoch {result.best_epoch} of {result.epochs}, {result.seconds / 60:.1f} minutes, "
         f"files in {result.out}"
@@ -256,22 +277,27 @@ def _measure(
     accelerator: Accelerator,
     model: nn.Module,
     batches: Batches,
-    between: Callable[[], None] | None = None,
+    between: Callable[[], Any] | None = None,
 ) -> dict[str, float]:
     """Scores of a model on the batches of all processes; the model is left in the mode it came in."""
     if len(batches) == 0:
         raise ValueError("loader must have at least one batch to measure a network on, got none")
     with _evaluated(model):
-        return task.measure(model, _on_device(batches, accelerator, between), accelerator)
+        return task.measure(model, _on_device(batches, accelerator, between, task.findings), accelerator)
 
 
 def _on_device(
-    batches: Batches, accelerator: Accelerator, between: Callable[[], None] | None
+    batches: Batches,
+    accelerator: Accelerator,
+    between: Callable[[], Any] | None,
+    findings: Findings | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield the batches of this process on its device; `between` is called after each."""
+    """Yield the batches of this process on its device; `between` is called after each, findings are told the items."""
     for batch in batches.mine():
         if batch.bad:  # a score must not leave out what is hard to read
             raise ValueError(f"an item cannot be read, and a network is measured on all: {batch.bad[0].sentence}")
+        if findings is not None:
+            findings.begin(batch.indices, num_items(batch))
         yield send_to_device(batch.value, accelerator.device, non_blocking=True)
         if between is not None:
             between()

@@ -15,6 +15,7 @@ from pointcoc.files import atomic
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
+from pointcoc.train.findings import Findings
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.loop import evaluate
 from pointcoc.train.processes import is_main_process, say
@@ -118,7 +119,7 @@ def measure(net: nn.Module, loader: DataLoader, settings: Measured, task: Task |
         The scores of `evaluate`.
     """
     task = Classification(num_classes_of(net)) if task is None else task
-    scores = evaluate(net, loader, settings.precision, task)
+    scores = evaluate(net, loader, settings.precision, task, Findings())
     say(f"test {task.line(scores)}, weights {settings.weights}")
     return scores
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
+import torch
 from accelerate import Accelerator
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pointcoc.pointset import PointSet
+from pointcoc.train.findings import Findings, Panel, Panels, confusion_of, picture_of
 from pointcoc.train.labels import check_labels, num_classes_of
 from pointcoc.train.metrics import PassScores, Scores
 from pointcoc.train.optimization import blend, make_mix
 from pointcoc.train.settings import Settings
 
 Pairs = Iterable[tuple[Any, Any]]
+TOP = 5
+"""Likeliest classes among which the true one counts as found for `top5_accuracy`."""
 
 
 class Task(ABC):
@@ -25,10 +31,12 @@ class Task(ABC):
     Attributes:
         headline: the score that chooses the best epoch; higher is better, and among equals the lower loss is.
         notes: what is noted with the weights, anything that JSON holds; `classes` are the names of classes.
+        findings: where `measure` writes down how each item and each class did; None to do without.
     """
 
     headline: ClassVar[str]
     notes: Mapping[str, Any] = {}
+    findings: Findings | None = None
 
     @abstractmethod
     def new_scores(self) -> PassScores:
@@ -125,12 +133,69 @@ class Classification(Task):
             labels = check_labels(targets, self.num_classes)
             with accelerator.autocast():
                 logits = model(inputs)
-            scores.update(cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
-        return scores.joined(accelerator).compute()
+            losses = cross_entropy(logits.float(), labels, reduction="none")
+            scores.update(losses.sum(), logits, labels)
+            if self.findings is not None:
+                _find_classes(self.findings, inputs, logits.float(), labels, losses)
+        if self.findings is not None:
+            self.findings.join(accelerator)
+            _count_classes(self.findings, self.num_classes)
+        return {**scores.joined(accelerator).compute(), **_top_scores(self.findings, self.num_classes)}
 
     def line(self, scores: Mapping[str, float]) -> str:
-        """Say both accuracies in one line."""
-        return f"accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%})"
+        """Say both accuracies in one line, and that of the top 5 where it is known."""
+        top = f", top 5 {scores[f'top{TOP}_accuracy']:.2%}" if f"top{TOP}_accuracy" in scores else ""
+        return f"accuracy {scores['accuracy']:.2%} (mean over classes {scores['mean_class_accuracy']:.2%}){top}"
+
+
+def _find_classes(findings: Findings, inputs: Any, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
+    """Write down true and predicted class of each item, its confidence, and whether the true one is among the top 5."""
+    best = logits.softmax(1).topk(min(TOP, logits.shape[1]))
+    is_among = (best.indices == labels[:, None]).any(1)
+    rows = zip(
+        labels.tolist(),
+        best.indices[:, 0].tolist(),
+        best.values[:, 0].tolist(),
+        is_among.tolist(),
+        losses.tolist(),
+        strict=True,
+    )
+    for row, (true, guess, confidence, in_top, loss) in enumerate(rows):
+        badness = loss if true != guess else 0.0  # what is right is never among the worst
+        draw = partial(input_panels, inputs, row)
+        findings.add(row, badness, draw, true=true, predicted=guess, confidence=confidence, in_top=in_top, loss=loss)
+
+
+def input_panels(inputs: Any, row: int) -> Panels:
+    """Return a picture of one item of a batch.
+
+    Args:
+        inputs: images (B, C, H, W), or a `PointSet`.
+        row: number of the item.
+    """
+    if isinstance(inputs, PointSet):
+        first, last = inputs.ptr[row : row + 2].tolist()
+        return [Panel(pos=inputs.pos[first:last].cpu())]
+    return [Panel(pixels=picture_of(inputs[row]))]
+
+
+def _count_classes(findings: Findings, num_classes: int) -> None:
+    """Count items by true and predicted class, and the accuracy of each class."""
+    pairs = torch.tensor([(one.facts["true"], one.facts["predicted"]) for one in findings.items]).reshape(-1, 2)
+    findings.confusion = confusion_of(pairs[:, 0], pairs[:, 1], num_classes)
+    hits, counts = findings.confusion.diagonal().double(), findings.confusion.sum(1)
+    findings.counts = counts.tolist()
+    findings.classes = {
+        "accuracy": (hits / counts).tolist(),
+        "precision": (hits / findings.confusion.sum(0)).tolist(),
+    }
+
+
+def _top_scores(findings: Findings | None, num_classes: int) -> dict[str, float]:
+    """Return the share of items whose class is among the five likeliest, where there are more than five."""
+    if findings is None or num_classes <= TOP:
+        return {}
+    return {f"top{TOP}_accuracy": sum(one.facts["in_top"] for one in findings.items) / len(findings.items)}
 
 
 def task_of(task: Task | None, model: nn.Module, settings: Settings) -> Task:

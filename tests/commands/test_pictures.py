@@ -99,7 +99,7 @@ def test_animate(capsys, files: Path) -> None:
             ["explore", "a.png", "--weights", "nowhere", "--out", "p.html"],
             "no weights at nowhere: give a folder with model.safetensors",
         ),
-        (["visualize", "a.png", "--out", "."], "a.png would be replaced: these files are no results of an earlier call"),
+        (["visualize", "a.png", "--out", "."], "a.png would be replaced: these files are no results of an earlier"),
         (
             ["visualize", "a.png", "--stage", "4", "--out", "o"],
             "--stage 4 does not exist; the network has stages 1 to 3",

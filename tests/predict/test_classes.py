@@ -58,13 +58,9 @@ def test_the_command_prints_and_writes(place: Path, tmp_path: Path, capsys) -> N
     found = classify(place / "net", files)
     assert main(["predict", *files, "--weights", str(place / "net")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        f"{one.path}  {', '.join(f'{name} {score:.1%}' for name, score in one.top())}" for one in found
-    ]
+    assert lines == [f"{one.path}  {', '.join(f'{name} {score:.1%}' for name, score in one.top())}" for one in found]
     assert main(["predict", *files, "--weights", str(place / "net"), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        f"wrote what classifier says to {tmp_path / 'out'}"
-    )
+    assert capsys.readouterr().out.splitlines()[-1] == (f"wrote what classifier says to {tmp_path / 'out'}")
     with (tmp_path / "out" / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == files

@@ -1,4 +1,4 @@
-"""`pointcoc predict` on photos as people have them: names, tables, folders, bad files, and nothing that is destroyed."""
+"""`pointcoc predict` on photos as people have them: names, tables, folders, bad files, nothing destroyed."""
 
 from __future__ import annotations
 

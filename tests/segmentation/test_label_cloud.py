@@ -97,7 +97,7 @@ def test_lidar_gets_the_codes_of_its_classes_back(scene: Path, tmp_path: Path, c
     out = tmp_path / "out"
     assert main(["predict", str(tmp_path / "scan.las"), "--weights", str(tmp_path / "net"), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert f"{tmp_path / 'scan.las'}: 1,500 points in " in said
+    assert f"{tmp_path / 'scan.las'}: 1,500 points, " in said
     assert f" s, {out / 'scan.las'}" in said
     written = laspy.read(out / "scan.las")
     assert set(np.asarray(written.classification).tolist()) <= {2, 5, 6}

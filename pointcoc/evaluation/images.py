@@ -1,0 +1,72 @@
+"""Images with a class each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pointcoc.checks import check_choice, check_folder
+from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS
+from pointcoc.data.image_transform import image_transform
+from pointcoc.data.images import ImageFolder, folder_names
+from pointcoc.evaluation.classes import Renumbered, is_identity, matched_classes, shown_names
+from pointcoc.train.task import Classification, Task
+
+BATCH_SIZE = 64
+SPLITS = ("val", "test", "validation")
+
+
+def open_images(
+    model: Any,
+    data: str | Path,
+    split: str | None = None,
+    source: str = "folder",
+    image_key: str | None = None,
+    label_key: str | None = None,
+) -> tuple[Any, Task, dict[str, Any]]:
+    """Open images for a classifier.
+
+    Args:
+        model: a classifier of images.
+        data: folder with a folder per class, or with such folders for each split; folder of shards; name on the hub.
+        split: folder of the split, or name of a split of shards or on the hub; by default val, test or validation,
+            whichever there is, or the folder itself where its folders are classes.
+        source: "folder", "wds" for shards, "hfds" for Hugging Face datasets.
+        image_key: see `ShardImages` and `HubImages`.
+        label_key: see there.
+    """
+    check_choice("source", source, tuple(IMAGE_FORMATS))
+    transform = image_transform(model, model.config.in_channels)
+    keys = {name: key for name, key in (("image_key", image_key), ("label_key", label_key)) if key is not None}
+    if source != "folder":
+        dataset = IMAGE_FORMATS[source].open(str(data), split or "validation", transform, **keys)
+    elif keys:
+        raise ValueError(f"{next(iter(keys))} has no effect on class folders: leave it out, or give source wds or hfds")
+    else:
+        folder = _split_folder(check_folder("data", data), split)
+        dataset = ImageFolder(folder, sorted(folder_names(folder)), transform)
+    names = getattr(dataset, "classes", None)
+    numbers = matched_classes(model, names, str(data))
+    if not is_identity(numbers):
+        dataset = Renumbered(dataset, lambda item: (item[0], numbers[item[1]]))
+    task = Classification(model.config.num_classes)
+    task.notes = {"classes": shown_names(model, names, numbers)}
+    return dataset, task, {"batch_size": BATCH_SIZE}
+
+
+def _split_folder(root: Path, split: str | None) -> Path:
+    if any(one.fits(root) for one in CLOUD_FORMATS.values()):
+        raise ValueError(f"the network takes images, but {root} is a folder of clouds")
+    if split is not None:
+        return check_folder("the folder of the split", root / split)
+    for name in SPLITS:
+        if (root / name).is_dir():
+            return root / name
+    if (root / "train").is_dir():
+        raise FileNotFoundError(
+            f"data {root} must hold a folder {' or '.join(f'{name}/' for name in SPLITS)} to measure on; it holds "
+            f"{', '.join(sorted(folder_names(root)))}. split='train' measures on what was trained on"
+        )
+    if not folder_names(root):
+        raise FileNotFoundError(f"data {root} must hold one folder per class with images in it, got no folders")
+    return root
