@@ -57,7 +57,9 @@ def learn(name: str, settings: ImageSettings | CloudSettings) -> Learned:
     torch.manual_seed(settings.seed)
     settings = replace(settings, val_fraction=0.0)
     if isinstance(settings, ImageSettings):
-        loaders, num_classes, in_channels = digit_loaders(settings)
+        (loaders, classes), in_channels = digit_loaders(settings), 1
+        assert not isinstance(classes, int)
+        num_classes = len(classes)
     else:
         loaders, info = cloud_loaders(settings)
         assert info.class_names is not None

@@ -34,16 +34,19 @@ from typing import Any, Literal
 
 import torch
 from timm.data import create_transform
+from timm.data.transforms import ResizeKeepRatio
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torch_geometric.data import Data
 from torchvision import transforms
 
 from pointcoc import ContextClusterNet
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_file
 from pointcoc.data import collate_sets, digits, keep_posterize_bits
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import IMAGE_FORMATS
+from pointcoc.data.image_transform import image_transform, per_channel
+from pointcoc.data.images import MADE_SPLIT, digest
 from pointcoc.models import ImageTransform
 from pointcoc.train import (
     Loaders,
@@ -57,10 +60,14 @@ from pointcoc.train import (
     measure,
     over_seeds,
     run_command,
+    write_made_split,
 )
+from pointcoc.train.class_numbers import in_numbers_of
 from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
+Classes = tuple[str, ...] | int
+"""Names of the classes, or their number where the data does not tell names."""
 KEYS = ("image_key", "label_key")
 
 
@@ -69,8 +76,9 @@ class ImageSettings(RecipeSettings):
     """Settings of a run on images."""
 
     data: str | None = None
-    """Folder with train/ and val/ (or test/), one folder per class in each; folder of tar shards for --source wds;
-    folder or hub name of a Hugging Face dataset for --source hfds. Without it digits are used."""
+    """Folder with train/ and val/ (or test/), one folder per class in each; without val/, or with the folders of the
+    classes alone, a fifth of each class is held out to be measured. Folder of tar shards for --source wds; folder or
+    hub name of a Hugging Face dataset for --source hfds. Without it digits are used."""
     source: str = "folder"
     """What --data is: folder for class folders, wds for tar shards (WebDataset), hfds for a Hugging Face dataset; the
     last two need the extra `sources`."""
@@ -83,6 +91,8 @@ class ImageSettings(RecipeSettings):
     """Split of wds and hfds that is measured at the end."""
     num_classes: int = 0
     """Classes of tar shards, which do not tell; 0 for all else."""
+    class_names: Path | None = None
+    """File with the name of each class of tar shards, a line each, to be noted with the weights."""
     image_key: str = ""
     """Column of the images (hfds) or their endings in a shard (wds); empty for image, and for jpg;png;webp."""
     label_key: str = ""
@@ -95,8 +105,10 @@ class ImageSettings(RecipeSettings):
     """How the network is told where a pixel is: the paper's two numbers, or Fourier features of them."""
     frequencies: int = 4
     """Frequencies of the Fourier features."""
-    size: int = 32
-    """Height and width of the images, in pixels."""
+    size: int | tuple[int, int] = 32
+    """Side of the images in pixels, or height and width."""
+    in_chans: Literal[1, 3] = 3
+    """Channels that the network reads of the images of --data: 3, or 1 for gray."""
     rand_augment: str = ""
     """RandAugment in timm's words, such as rand-m9-mstd0.5-inc1; empty for none. Images of --data only."""
     erasing: float = 0.0
@@ -123,11 +135,13 @@ class ImageSettings(RecipeSettings):
         self._check_source()
 
     def _check_digits(self) -> None:
-        names = ("rand_augment", "erasing", "interpolation", "crop_pct")
+        names = ("rand_augment", "erasing", "interpolation", "crop_pct", "in_chans", "class_names")
         if given := _changed(self, names):
             raise ValueError(f"{given[0]} has no effect on digits: leave it out, or give --data")
         if self.source != "folder":
             raise ValueError(f"source {self.source!r} needs --data")
+        if not isinstance(self.size, int):
+            raise ValueError(f"size must be one number for digits, which are square, got {self.size}")
 
     def _check_source(self) -> None:
         source = IMAGE_FORMATS[self.source]
@@ -136,10 +150,24 @@ class ImageSettings(RecipeSettings):
             raise ValueError(f"{given[0]} has no effect on class folders: leave it out, or give --source wds or hfds")
         if source.is_stream != (self.num_classes > 0):
             raise ValueError(f"num_classes must be given for tar shards and for nothing else, got {self.num_classes}")
+        if self.class_names is not None and not source.is_stream:
+            raise ValueError("class_names is for tar shards: the names of folders and data sets are their own")
         if self.val_fraction > 0 and (self.val_split or source.is_stream):
             raise ValueError(
                 f"val_fraction must be 0 for tar shards, and where val_split chooses the epoch, got {self.val_fraction}"
             )
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def transform(self) -> ImageTransform:
+        """Return how images become the input of the network, as it is noted with the weights."""
+        if self.data is None:
+            return ImageTransform(mean=(DIGITS_MEAN,), std=(DIGITS_STD,), crop_pct=1.0, input_size=self.height_width)
+        mean, std = (per_channel(value, self.in_chans) for value in (ImageTransform.mean, ImageTransform.std))
+        return ImageTransform(mean=mean, std=std, crop_pct=self.crop_pct, input_size=self.height_width)
 
 
 def _changed(settings: ImageSettings, names: Sequence[str]) -> list[str]:
@@ -205,62 +233,125 @@ def main(settings: ImageSettings) -> None:
 def train(settings: ImageSettings) -> dict[str, float]:
     """Train on images, choose the epoch on the validation part, read the test set once."""
     torch.manual_seed(settings.seed)
-    loaders, num_classes, in_channels = image_loaders(settings)
-    net = image_network(settings, num_classes, in_channels)
+    loaders, classes = image_loaders(settings)
+    net = image_network(settings, classes)
+    made = getattr(dataset_of(loaders.test), MADE_SPLIT, None)
+    if made is not None:  # pointcoc evaluate reads it
+        noted = {**net.weights_info.notes, MADE_SPLIT: digest(made["train"])}
+        net.weights_info = replace(net.weights_info, notes=noted)
+    say_data(settings, loaders, classes)
     result = fit(net, loaders.train, loaders.val, settings)
+    write_made_split(settings.out, loaders.test.dataset)
     return finish(net, loaders.test, result, settings)
 
 
 def measure_alone(settings: ImageSettings) -> dict[str, float]:
     """Measure weights on the test set."""
-    loader, num_classes, in_channels = test_images(settings)
-    return measure(image_network(settings, num_classes, in_channels), loader, settings)
+    test, classes = test_images(settings)
+    net = image_network(settings, classes)
+    if not isinstance(classes, int):
+        test = in_numbers_of(net, test, str(settings.data or "the digits"))
+    return measure(net, test_loader(settings, test), settings)
 
 
-def image_network(settings: ImageSettings, num_classes: int, in_channels: int) -> ContextClusterNet:
+def image_network(settings: ImageSettings, classes: Classes) -> ContextClusterNet:
     """Return the network; weights for images of another mean and deviation than these are refused."""
     places: dict[str, Any] = {"coordinates": settings.coordinates}
     if settings.coordinates != "numbers":
         places["frequencies"] = settings.frequencies
-    net = make_network(settings, num_classes, in_channels=in_channels, pos_dim=2, **places)
-    noted, ours = net.weights_info.transform, ImageTransform()
+    num_classes, names = (classes, None) if isinstance(classes, int) else (len(classes), classes)
+    in_channels = 1 if settings.data is None else settings.in_chans
+    net = make_network(settings, num_classes, names, in_channels=in_channels, pos_dim=2, **places)
+    noted, ours = net.weights_info.transform, settings.transform()
     stated = noted if isinstance(noted, ImageTransform) else ours
     if settings.data is not None and (stated.mean, stated.std) != (ours.mean, ours.std):
         raise ValueError(
             f"{settings.weights} were trained on images of mean {stated.mean} and deviation {stated.std}, and this "
             f"recipe makes those of ImageNet, {ours.mean} and {ours.std}"
         )
-    if settings.data is not None and not settings.eval_only:  # pointcoc robustness and visualize read it
-        transform = replace(ours, crop_pct=settings.crop_pct, input_size=(settings.size, settings.size))
-        net.weights_info = replace(net.weights_info, transform=transform)
+    if settings.form == "image" and not settings.eval_only:  # whatever reads images for these weights reads it
+        net.weights_info = replace(net.weights_info, transform=ours)
     return net
 
 
-def image_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders, the number of classes, and the channels of an image."""
+def say_data(settings: ImageSettings, loaders: Loaders, classes: Classes) -> None:
+    """Say in a line how many images there are, of which size, and which classes have the fewest and the most."""
+    if isinstance(classes, int) or IMAGE_FORMATS[settings.source].is_stream:
+        return
+    counts = torch.bincount(dataset_of(loaders.train).labels, minlength=len(classes))
+    few, many = int(counts.argmin()), int(counts.argmax())
+    parts = {"training": loaders.train, "validation": loaders.val, "test": loaders.test}
+    sizes = ", ".join(f"{num_items(part):,} {name}" for name, part in parts.items() if part is not None)
+    height, width = settings.height_width
+    low, high = int(counts[few]), int(counts[many])
+    spread = (
+        f"{low:,} of each class" if low == high else f"{low:,} ({classes[few]}) to {high:,} ({classes[many]}) a class"
+    )
+    say(f"{len(classes)} classes; {sizes} images of {height} x {width} pixels; to learn from: {spread}")
+
+
+def num_items(loader: DataLoader) -> int:
+    """Return the number of images that a loader yields in an epoch, before whole batches are made of them."""
+    dataset: Any = loader.dataset
+    return len(dataset)
+
+
+def dataset_of(loader: DataLoader) -> Any:
+    """Return the data set of a loader, of a part of it the whole."""
+    dataset = loader.dataset
+    return dataset.dataset if isinstance(dataset, Subset) else dataset
+
+
+def image_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
+    """Return the loaders and the classes."""
     if settings.data is None:
         return digit_loaders(settings)
     return (stream_loaders if IMAGE_FORMATS[settings.source].is_stream else folder_loaders)(settings)
 
 
-def test_images(settings: ImageSettings) -> tuple[DataLoader, int, int]:
-    """Return the loader of the test set alone, the number of classes, and the channels of an image."""
+def test_images(settings: ImageSettings) -> tuple[Any, Classes]:
+    """Return the test set alone and its classes."""
     if settings.data is None:
-        collate_fn = collate_sets if settings.form == "ink" else None
-        return make_test_loader(digits("test", settings.form, settings.size), settings, collate_fn=collate_fn), 10, 1
+        test = digits("test", settings.form, square(settings))
+        return test, tuple(test.classes)
     test = open_images(settings, split_names(settings)[1])
+    return test, stream_classes(settings) if IMAGE_FORMATS[settings.source].is_stream else tuple(test.classes)
+
+
+def test_loader(settings: ImageSettings, test: Any) -> DataLoader:
+    """Return the loader of a test set."""
     if IMAGE_FORMATS[settings.source].is_stream:
-        return make_stream_loader(test, settings), settings.num_classes, 3
-    return make_test_loader(test, settings), len(test.classes), 3
+        return make_stream_loader(test, settings)
+    return make_test_loader(test, settings, collate_fn=collate_sets if settings.form == "ink" else None)
 
 
-def digit_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders of the digits, their 10 classes and one channel."""
+def stream_classes(settings: ImageSettings) -> Classes:
+    """Return the names of the classes of tar shards that a file tells, else their number."""
+    if settings.class_names is None:
+        return settings.num_classes
+    check_file(settings.class_names)
+    lines = settings.class_names.read_text(encoding="utf-8").splitlines()
+    names = tuple(name.strip() for name in lines if name.strip())
+    if len(names) != settings.num_classes or len(set(names)) != len(names):
+        raise ValueError(
+            f"{settings.class_names} must hold the names of the {settings.num_classes} classes, a line each, got "
+            f"{len(names)} lines with {len(set(names))} names"
+        )
+    return names
+
+
+def square(settings: ImageSettings) -> int:
+    """Return the side of the images of digits."""
+    return settings.height_width[0]
+
+
+def digit_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
+    """Return the loaders of the digits and their classes."""
     say(f"no --data given: training on scikit-learn's digits as {settings.form} of {settings.size} pixels")
-    train, val, test = (digits(split, settings.form, settings.size) for split in ("train", "train", "test"))
+    train, val, test = (digits(split, settings.form, square(settings)) for split in ("train", "train", "test"))
     train.transform = shifted_image() if settings.form == "image" else ShiftedInk()
     collate_fn = collate_sets if settings.form == "ink" else None
-    return make_loaders(train, test, settings, val_set=val, collate_fn=collate_fn), 10, 1
+    return make_loaders(train, test, settings, val_set=val, collate_fn=collate_fn), tuple(test.classes)
 
 
 def shifted_image() -> Callable[[Tensor], Tensor]:
@@ -297,27 +388,27 @@ def split_names(settings: ImageSettings) -> tuple[str, ...]:
     return IMAGE_FORMATS[settings.source].splits or (settings.train_split, settings.test_split)
 
 
-def folder_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders of class folders or a Hugging Face dataset, the number of classes and three channels."""
+def folder_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
+    """Return the loaders and the classes of class folders or a Hugging Face dataset."""
     train_split, test_split = split_names(settings)
     train, test = open_images(settings, train_split, is_training=True), open_images(settings, test_split)
     val = open_images(settings, settings.val_split or train_split)
     loaders = make_loaders(train, test, settings, val_set=None if settings.val_split else val)
     if settings.val_split:
         loaders = loaders._replace(val=make_test_loader(val, settings))
-    return loaders, len(train.classes), 3
+    return loaders, tuple(train.classes)
 
 
-def stream_loaders(settings: ImageSettings) -> tuple[Loaders, int, int]:
-    """Return the loaders of tar shards, the number of their classes and three channels."""
-    train, test = open_images(settings, settings.train_split, is_training=True), test_images(settings)[0]
+def stream_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
+    """Return the loaders and the classes of tar shards."""
+    train, (test, classes) = open_images(settings, settings.train_split, is_training=True), test_images(settings)
     val = open_images(settings, settings.val_split) if settings.val_split else None
     loaders = Loaders(
         train=make_stream_loader(train, settings),
         val=None if val is None else make_stream_loader(val, settings),
-        test=test,
+        test=test_loader(settings, test),
     )
-    return loaders, settings.num_classes, 3
+    return loaders, classes
 
 
 def open_images(settings: ImageSettings, split: str, is_training: bool = False) -> Any:
@@ -333,9 +424,10 @@ def open_images(settings: ImageSettings, split: str, is_training: bool = False) 
 
 def train_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
     """Return timm's augmentation; small images are shifted by padding and cropping, not zoomed."""
+    size, stated = settings.height_width, settings.transform()
     try:
         crop, augment, normalize = create_transform(
-            settings.size,
+            (3, *size),
             is_training=True,
             separate=True,
             interpolation=settings.interpolation,
@@ -348,15 +440,20 @@ def train_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
         raise ValueError(
             f"rand_augment must be like rand-m9-mstd0.5-inc1, in timm's words, got {settings.rand_augment!r} ({error})"
         ) from error
-    if settings.size <= SMALL_IMAGE:
-        shift = transforms.RandomCrop(settings.size, padding=settings.size // 8)
-        crop = transforms.Compose([transforms.Resize(settings.size), shift, transforms.RandomHorizontalFlip()])
+    if settings.in_chans == 1:  # after the augmentation of colors
+        own = transforms.Normalize(stated.mean, stated.std)
+        steps = [own if isinstance(one, transforms.Normalize) else one for one in normalize.transforms]
+        normalize = transforms.Compose([transforms.Grayscale(1), *steps])
+    if max(size) <= SMALL_IMAGE:
+        resize = transforms.Resize(size[0]) if size[0] == size[1] else ResizeKeepRatio(size)
+        shift = transforms.RandomCrop(size, padding=(size[1] // 8, size[0] // 8))
+        crop = transforms.Compose([resize, shift, transforms.RandomHorizontalFlip()])
     return transforms.Compose([crop, keep_posterize_bits(augment), normalize])
 
 
 def plain_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
     """Return the transform of validation and test: bicubic, the central part."""
-    return create_transform(settings.size, interpolation="bicubic", crop_pct=settings.crop_pct)
+    return image_transform(settings.transform(), settings.in_chans)
 
 
 def default_settings(args: Sequence[str]) -> ImageSettings:
@@ -364,9 +461,9 @@ def default_settings(args: Sequence[str]) -> ImageSettings:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--data", "--weights", "--source", "--num-classes", "--val-split"):
         parser.add_argument(option)
-    parser.add_argument("--size", default="")
+    parser.add_argument("--size", nargs="*", default=[])
     known, _ = parser.parse_known_args(args)
-    is_small = known.size.isdecimal() and int(known.size) <= SMALL_IMAGE
+    is_small = len(known.size) > 0 and all(side.isdecimal() and int(side) <= SMALL_IMAGE for side in known.size)
     defaults = DIGITS if known.data is None else SMALL if is_small else LARGE
     if known.weights is not None:
         defaults = replace(defaults, preset=None, weights=known.weights)

@@ -29,7 +29,6 @@ README.md, "Measured", and benchmarks/results/modelnet10.md have the details of 
 
 import argparse
 import copy
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -46,7 +45,6 @@ from pointcoc import ContextClusterNet, PointSet
 from pointcoc.checks import check_choice
 from pointcoc.data import PrepareCloud, collate_sets, shapes
 from pointcoc.data.formats import CLOUD_FORMATS, format_of, open_split, variants_of
-from pointcoc.files import atomic
 from pointcoc.models import CloudTransform, WeightsInfo
 from pointcoc.models.weights import FEATURES
 from pointcoc.train import (
@@ -62,12 +60,11 @@ from pointcoc.train import (
     over_seeds,
     report_test,
     run_command,
+    write_made_split,
 )
+from pointcoc.train.class_numbers import in_numbers_of
 from pointcoc.train.preparation import PreparationSettings, noted_preparation
-from pointcoc.train.processes import is_main_process, say
-
-SPLIT = "split.json"
-"""File of a run that lists what was trained and tested on, where the data tells no split."""
+from pointcoc.train.processes import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +179,7 @@ def train(settings: CloudSettings) -> dict[str, float]:
     loaders, info = cloud_loaders(settings)
     net = make_cloud_network(settings, info)
     result = fit(net, loaders.train, loaders.val, settings)
-    write_made_split(settings, loaders.test.dataset)
+    write_made_split(settings.out, loaders.test.dataset)
     scores = finish(net, loaders.test, result, settings)
     if settings.votes:
         voted = report_votes(net, loaders.test, settings)
@@ -194,8 +191,9 @@ def measure_alone(settings: CloudSettings) -> dict[str, float]:
     """Measure weights on the test set."""
     test = open_clouds(settings, "test")
     test.transform = PrepareCloud(settings.transform())
-    loader = make_test_loader(test, settings, collate_fn=collate_sets)
     net = make_cloud_network(settings, WeightsInfo(class_names=test.classes, transform=settings.transform()))
+    numbered = in_numbers_of(net, test, str(settings.data or "the sampled solids"))
+    loader = make_test_loader(numbered, settings, collate_fn=collate_sets)
     scores = measure(net, loader, settings)
     if settings.votes:
         report_votes(net, loader, settings)
@@ -210,10 +208,9 @@ def make_cloud_network(settings: CloudSettings, info: WeightsInfo) -> ContextClu
         info: of the data, with `class_names` and `transform`.
     """
     assert isinstance(info.transform, CloudTransform) and info.class_names is not None
-    net = make_network(settings, len(info.class_names), in_channels=info.transform.num_features, pos_dim=3)
-    if settings.eval_only:
-        net.weights_info.check_classes(info.class_names, str(settings.data or "the sampled solids"))
-    net.weights_info = replace(net.weights_info, class_names=info.class_names, transform=info.transform)
+    names = [info.class_names[number] for number in sorted(info.class_names)]
+    net = make_network(settings, len(names), names, in_channels=info.transform.num_features, pos_dim=3)
+    net.weights_info = replace(net.weights_info, transform=info.transform)
     return net
 
 
@@ -233,14 +230,6 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
     train.transform = augmented(settings, transform)
     loaders = make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets)
     return loaders, WeightsInfo(class_names=train.classes, transform=transform)
-
-
-def write_made_split(settings: CloudSettings, test: Any) -> None:
-    """Write the names of the files that were trained and tested on, where the folder has no split of its own."""
-    made = getattr(getattr(test, "dataset", test), "made_split", None)
-    if made is not None and is_main_process():
-        with atomic(settings.out / SPLIT) as temporary:
-            temporary.write_text(json.dumps(made, indent=1) + "\n")
 
 
 def open_clouds(settings: CloudSettings, split: str) -> Any:

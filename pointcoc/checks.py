@@ -1,13 +1,33 @@
 """Checks of arguments, and importing the packages of extras."""
 
 import importlib
-from collections.abc import Sequence, Sized
+import sys
+import warnings
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 class InputWarning(UserWarning):
     """What a user should know about an input that was read all the same: what was assumed, left out or repaired."""
+
+
+@contextmanager
+def notes_as_sentences() -> Iterator[None]:
+    """Print each `InputWarning` as one line on stderr, `note: ...`, without the line of code that gave it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        show_other = warnings.showwarning
+
+        def show(message: Warning | str, *rest: Any, **more: Any) -> None:
+            if isinstance(message, InputWarning):
+                print(f"note: {message}", file=sys.stderr)
+            else:
+                show_other(message, *rest, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:

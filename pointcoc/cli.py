@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 
-from pointcoc.checks import InputWarning
+from pointcoc.checks import notes_as_sentences
 from pointcoc.commands import animate, convert, evaluate, explore, export, predict, robustness, visualize
 from pointcoc.commands.inputs import CLOUD_ENDINGS
 from pointcoc.version import __version__
@@ -38,23 +37,13 @@ def main(args: Sequence[str] | None = None) -> int:
         SystemExit: with code 0 after --help and --version, with code 2 for options that cannot be read.
     """
     options = _parser().parse_args(args)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", InputWarning)
-        show_other = warnings.showwarning
-        warnings.showwarning = lambda message, *rest, **more: (
-            _print_note(message) if isinstance(message, InputWarning) else show_other(message, *rest, **more)
-        )
-        try:
+    try:
+        with notes_as_sentences():
             COMMANDS[options.command].run(options)
-        except USER_ERRORS as error:
-            print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
-            return 2
+    except USER_ERRORS as error:
+        print(f"pointcoc {options.command}: error: {error}", file=sys.stderr)
+        return 2
     return 0
-
-
-def _print_note(message: InputWarning) -> None:
-    """Print a warning about an input as one sentence, without the line of code that gave it."""
-    print(f"note: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -178,7 +178,7 @@ def test_weights_are_measured_alone_and_stages_come_from_images(clouds: Path, tm
     run("modelnet40", "--data", clouds, *QUICK, "--init-from", tmp_path / "images", "--out", out)
     lines = capsys.readouterr().out.splitlines()
     assert f"{tmp_path / 'images'}: copied stages.0, stages.1, stages.2, norm (" in lines[0]
-    accuracy = lines[-1].split(",")[0]
+    accuracy = lines[-1].split(", epoch")[0]
     before = sorted(tmp_path.rglob("*"))
     run("modelnet40", "--smoke", *data, "--weights", out, "--eval-only", "--votes", 2)
     measured = capsys.readouterr().out.splitlines()

@@ -1,16 +1,23 @@
 """The recipe of images: shards, Hugging Face datasets, weights alone, other sizes, stages of clouds, coordinates."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from image_sources import write_hub, write_shards
+from PIL import Image
 from recipes import example, records, run
 from torchvision.utils import save_image
 
+import pointcoc
 from pointcoc import ContextClusterNet
+from pointcoc.data.image_transform import image_transform
+from pointcoc.data.images import digest
+from pointcoc.evaluation import evaluate_weights
 from pointcoc.models import ImageTransform, WeightsInfo
+from pointcoc.models.weights import find_weights, read_info
 
 NETWORK = {
     "depths": 1, "dims": (8, 12, 16), "heads": 2, "head_dims": 4, "mlp_ratios": 2, "num_classes": 3,
@@ -195,3 +202,109 @@ def test_a_mistake_gets_a_sentence(
         run("imagenet", "--smoke", "--out", tmp_path / "run", *(str(places.get(arg, arg)) for arg in args))
     assert stop.value.code == 2
     assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def lines_of(capsys: pytest.CaptureFixture) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_names_travel_and_are_matched(folder: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "run"
+    run("imagenet", "--data", folder, *QUICK, "--preset", "coc_nano", "--out", out)
+    said = lines_of(capsys)
+    assert (
+        "3 classes; 2 training, 2 validation, 3 test images of 16 x 16 pixels; fewest of a (4), most of a (4)"
+        in said[0]
+    )
+    assert read_info(find_weights(out))[1].class_names == {0: "a", 1: "b", 2: "c"}
+    report = json.loads((out / "evaluation" / "evaluation.json").read_text())
+    assert [one["name"] for one in report["classes"]] == ["a", "b", "c"]
+    before = said[-1].split(", epoch")[0]
+    other = tmp_path / "other"  # the same network with its classes in another order
+    net = pointcoc.load(out)
+    with torch.no_grad():
+        for parameter in net.head.parameters():
+            parameter.copy_(parameter[[2, 0, 1]])
+    net.weights_info = replace(net.weights_info, class_names=("c", "a", "b"))
+    net.save_pretrained(other)
+    run("imagenet", "--data", folder, "--weights", other, "--eval-only", *QUICK)
+    assert lines_of(capsys)[-1].split(", weights")[0] == before
+    run("imagenet", "--data", folder, "--weights", other, *QUICK, "--epochs", 1, "--lr", 1e-9, "--out", tmp_path / "on")
+    said = lines_of(capsys)
+    assert said[0] == f"{other}: the classifier is put into the order of the 3 classes of the data"
+    assert read_info(find_weights(tmp_path / "on"))[1].class_names == {0: "a", 1: "b", 2: "c"}
+    torch.testing.assert_close(
+        pointcoc.load(tmp_path / "on").head.weight, pointcoc.load(out).head.weight, atol=1e-5, rtol=0
+    )
+
+
+def test_other_names_get_a_new_classifier_or_a_sentence(folder: Path, tmp_path: Path, capsys) -> None:
+    net = ContextClusterNet.from_preset("coc_nano", **NETWORK)
+    net.weights_info = WeightsInfo(class_names=("a", "b", "z"))
+    net.save_pretrained(tmp_path / "z")
+    run("imagenet", "--data", folder, "--weights", tmp_path / "z", *QUICK, "--out", tmp_path / "run")
+    assert lines_of(capsys)[0] == f"{tmp_path / 'z'}: a new classifier, for other classes: the weights do not know c"
+    with pytest.raises(SystemExit):
+        run("imagenet", "--data", folder, "--weights", tmp_path / "z", "--eval-only", *QUICK)
+    assert "the data has classes that the weights do not know: c; only the weights have: z" in capsys.readouterr().err
+
+
+def test_shards_take_names_from_a_file(shards: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "names.txt").write_text("ant\nbee\n\ncat\n")
+    data = ("--data", shards, "--source", "wds", "--num-classes", 3, "--class-names", tmp_path / "names.txt")
+    run("imagenet", *data, *QUICK, "--preset", "coc_nano", "--out", tmp_path / "run")
+    assert read_info(find_weights(tmp_path / "run"))[1].class_names == {0: "ant", 1: "bee", 2: "cat"}
+    (tmp_path / "names.txt").write_text("ant\nbee\n")
+    with pytest.raises(SystemExit):
+        run("imagenet", *data, *QUICK, "--out", tmp_path / "other")
+    assert "must hold the names of the 3 classes, a line each, got 2 lines with 2 names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("augment", [(), ("--rand-augment", "rand-m9-mstd0.5-inc1", "--erasing", 1.0)])
+def test_gray_and_other_shapes(folder: Path, tmp_path: Path, augment: tuple, capsys) -> None:
+    options = ("--smoke", "--size", 16, 24, "--in-chans", 1, "--epochs", 1, "--batch-size", 4, *augment)
+    run("imagenet", "--data", folder, *options, "--preset", "coc_nano", "--out", tmp_path / "run")
+    said = lines_of(capsys)
+    assert "images of 16 x 24 pixels" in said[0]
+    net = pointcoc.load(tmp_path / "run")
+    transform = net.weights_info.transform
+    assert (net.config.in_channels, transform.input_size) == (1, (16, 24))
+    assert (transform.mean, transform.std) == (pytest.approx((0.449,)), pytest.approx((0.226,)))
+    assert image_transform(net)(Image.new("RGB", (50, 30))).shape == (1, 16, 24)
+    found = evaluate_weights(tmp_path / "run", folder)
+    assert said[-1].startswith(f"test {found.line.split(',')[0]}") or len(found.findings.items) == 6
+    assert net.predict(folder / "val" / "a" / "0.png").name in "abc"
+
+
+def test_large_images_of_another_shape_are_cropped_and_zoomed(folder: Path) -> None:
+    module = example("imagenet")
+    settings = replace(module.LARGE, data=str(folder), size=(80, 96))
+    image = Image.open(folder / "val" / "a" / "0.png")
+    assert module.train_transform(settings)(image).shape == (3, 80, 96)
+    assert module.plain_transform(settings)(image).shape == (3, 80, 96)
+
+
+def test_a_folder_without_a_split(tmp_path: Path, capsys) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            save_image(torch.rand(3, 12, 14, generator=generator), tmp_path / "data" / name / f"{number}.png")
+    out = tmp_path / "run"
+    run("imagenet", "--data", tmp_path / "data", "--size", 16, "--epochs", 1, "--warmup-epochs", 0, "--workers", 0,
+        "--batch-size", 4, "--preset", "coc_nano", "--out", out)  # fmt: skip
+    said = capsys.readouterr()
+    assert "note: " in said.err
+    assert "of 24 images are held out, chosen by their names" in said.err
+    split = json.loads((out / "split.json").read_text())
+    assert len(split["train"]) + len(split["val"]) == 24
+    noted = read_info(find_weights(out))[1].notes["made_split"]
+    assert noted == digest(split["train"])
+    found = evaluate_weights(out, tmp_path / "data")
+    assert f"the {len(split['val'])} of 24 images that were held out are measured" in capsys.readouterr().out
+    assert len(found.findings.items) == len(split["val"])
+    assert said.out.splitlines()[-1].startswith(f"test {found.line},")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert len(evaluate_weights(out, tmp_path / "moved").findings.items) == len(split["val"])
+    (tmp_path / "moved" / "a" / "new.png").write_bytes((tmp_path / "moved" / "a" / "0.png").read_bytes())
+    assert len(evaluate_weights(out, tmp_path / "moved").findings.items) == 25  # other data: all of it

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from pointcoc.checks import check_folder
 from pointcoc.data.cloud_files import CLOUD_READERS
 from pointcoc.data.clouds import read_lines
+from pointcoc.data.splits import hold_out
 
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
@@ -176,15 +175,10 @@ def _make_split(clouds: Sequence[CloudName], seed: int, remarks: list[str]) -> l
     So one object in two formats is never in both parts, and a new file moves no other one, but for a class so small
     that its nearest cloud is taken.
     """
-    objects: dict[str, dict[str, float]] = {}
+    objects: dict[str, dict[str, None]] = {}
     for one in clouds:
-        key = str(PurePosixPath(one.name).with_suffix(""))
-        objects.setdefault(one.kind, {})[key] = _place(key, seed)
-    chosen: set[str] = set()
-    for places in objects.values():
-        order = sorted(places, key=lambda key: (places[key], key))
-        count = sum(place < TEST_SHARE for place in places.values())
-        chosen |= set(order[: min(max(count, 1), len(order) - 1)])
+        objects.setdefault(one.kind, {})[str(PurePosixPath(one.name).with_suffix(""))] = None
+    chosen = hold_out({kind: list(names) for kind, names in objects.items()}, TEST_SHARE, seed)
     if not chosen:
         raise ValueError(
             "to split clouds into parts to train and to test on, a class must have two clouds, got one each"
@@ -199,12 +193,6 @@ def _make_split(clouds: Sequence[CloudName], seed: int, remarks: list[str]) -> l
         f"{seed}"
     )
     return made
-
-
-def _place(name: str, seed: int) -> float:
-    """Return a number in [0, 1) that a name decides, the same on every machine."""
-    digest = hashlib.sha256(f"{seed}/{unicodedata.normalize('NFC', name)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _remark_left_out(names: Sequence[str], clouds: Sequence[CloudName], remarks: list[str]) -> None:

@@ -1,8 +1,10 @@
-"""Splits a training set into the part that trains and the part that chooses the epoch."""
+"""Splits a training set into the part that trains and the part that chooses the epoch, or that is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,6 +42,35 @@ def split_validation(
             f"labels must hold a class with two rows or more to split, got {len(classes)} classes of one row"
         )
     return torch.from_numpy(np.flatnonzero(~is_val)), torch.from_numpy(np.flatnonzero(is_val))
+
+
+def hold_out(classes: Mapping[str, Sequence[str]], share: float = 0.2, seed: int = 0) -> set[str]:
+    """Choose names to measure on: about a share of each class, at least one and never all; the name decides.
+
+    So the choice is the same on every machine, and a new file moves no other one, but for a class so small that its
+    nearest name is taken.
+
+    Args:
+        classes: names of each class.
+        share: share of the names to choose.
+        seed: of the choice.
+
+    Returns:
+        The chosen names; none where every class has a single one.
+    """
+    chosen: set[str] = set()
+    for names in classes.values():
+        places = {name: _place(name, seed) for name in names}
+        order = sorted(places, key=lambda name: (places[name], name))
+        count = sum(place < share for place in places.values())
+        chosen |= set(order[: min(max(count, 1), len(order) - 1)])
+    return chosen
+
+
+def _place(name: str, seed: int) -> float:
+    """Return a number in [0, 1) that a name decides, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{unicodedata.normalize('NFC', name)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _class_numbers(labels: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch_geometric.data import Data
-
 from pointcoc.checks import check_folder
 from pointcoc.data import collate_sets
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, format_of
 from pointcoc.data.prepare import PrepareCloud, transform_of
-from pointcoc.evaluation.classes import Renumbered, is_identity, matched_classes, shown_names
+from pointcoc.train.class_numbers import in_numbers_of, shown_names
 from pointcoc.train.processes import say
 from pointcoc.train.task import Classification, Task
 
@@ -54,12 +52,7 @@ def open_clouds(
     for sentence in dict.fromkeys((*clouds.remarks, *(f"left out: {one}" for one in clouds.left_out))):
         say(sentence)
     clouds.transform = PrepareCloud(transform)
-    numbers = matched_classes(model, clouds.classes, str(data))
-    changed = clouds if is_identity(numbers) else Renumbered(clouds, lambda item: _renumbered(item, numbers))
     task = Classification(model.config.num_classes)
-    task.notes = {"classes": shown_names(model, clouds.classes, numbers)}
+    task.notes = {"classes": shown_names(model, clouds.classes, str(data))}
+    changed = in_numbers_of(model, clouds, str(data))
     return changed, task, {"batch_size": BATCH_SIZE, "collate_fn": collate_sets}
-
-
-def _renumbered(item: Data, numbers: dict[int, int]) -> Data:
-    return Data(**{**item.to_dict(), "y": numbers[int(item.y)]})

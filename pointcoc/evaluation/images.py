@@ -8,12 +8,12 @@ from typing import Any
 from pointcoc.checks import check_choice, check_folder
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS
 from pointcoc.data.image_transform import image_transform
-from pointcoc.data.images import ImageFolder, folder_names
-from pointcoc.evaluation.classes import Renumbered, is_identity, matched_classes, shown_names
+from pointcoc.data.images import MADE_SPLIT, STAND_INS, ImageFolder, digest, folder_names
+from pointcoc.train.class_numbers import in_numbers_of, shown_names
+from pointcoc.train.processes import say
 from pointcoc.train.task import Classification, Task
 
 BATCH_SIZE = 64
-SPLITS = ("val", "test", "validation")
 
 
 def open_images(
@@ -43,28 +43,42 @@ def open_images(
     elif keys:
         raise ValueError(f"{next(iter(keys))} has no effect on class folders: leave it out, or give source wds or hfds")
     else:
-        folder = _split_folder(check_folder("data", data), split)
+        folder = _split_folder(check_folder("data", data), split, model)
         dataset = ImageFolder(folder, sorted(folder_names(folder)), transform)
+        _leave_out_trained(dataset, model, split)
     names = getattr(dataset, "classes", None)
-    numbers = matched_classes(model, names, str(data))
-    if not is_identity(numbers):
-        dataset = Renumbered(dataset, lambda item: (item[0], numbers[item[1]]))
     task = Classification(model.config.num_classes)
-    task.notes = {"classes": shown_names(model, names, numbers)}
-    return dataset, task, {"batch_size": BATCH_SIZE}
+    task.notes = {"classes": shown_names(model, names, str(data))}
+    return in_numbers_of(model, dataset, str(data)), task, {"batch_size": BATCH_SIZE}
 
 
-def _split_folder(root: Path, split: str | None) -> Path:
+def _leave_out_trained(images: ImageFolder, model: Any, split: str | None) -> None:
+    """Keep the images that were held out where the weights were trained on the rest of this folder."""
+    noted = model.weights_info.notes.get(MADE_SPLIT)
+    if noted is None or split is not None:
+        return
+    parts = images.split_by(images.held_out())
+    if digest(parts["train"]) == noted:
+        say(
+            f"{images.root} is what the weights were trained on: the {len(parts['val'])} of {len(images)} images that "
+            "were held out are measured"
+        )
+        images.keep(set(parts["val"]))
+
+
+def _split_folder(root: Path, split: str | None, model: Any) -> Path:
     if any(one.fits(root) for one in CLOUD_FORMATS.values()):
         raise ValueError(f"the network takes images, but {root} is a folder of clouds")
     if split is not None:
         return check_folder("the folder of the split", root / split)
-    for name in SPLITS:
+    for name in STAND_INS:
         if (root / name).is_dir():
             return root / name
+    if (root / "train").is_dir() and MADE_SPLIT in model.weights_info.notes:
+        return root / "train"
     if (root / "train").is_dir():
         raise FileNotFoundError(
-            f"data {root} must hold a folder {' or '.join(f'{name}/' for name in SPLITS)} to measure on; it holds "
+            f"data {root} must hold a folder {' or '.join(f'{name}/' for name in STAND_INS)} to measure on; it holds "
             f"{', '.join(sorted(folder_names(root)))}. split='train' measures on what was trained on"
         )
     if not folder_names(root):

@@ -15,10 +15,10 @@ from pointcoc.data.formats import PART_FORMATS
 from pointcoc.data.formats import open_split as open_parts_of
 from pointcoc.data.part_clouds import SPLITS
 from pointcoc.data.prepare import transform_of
-from pointcoc.evaluation.classes import Renumbered
 from pointcoc.models.weights import CloudTransform
 from pointcoc.segmentation.scene_task import SceneTask, collate_scenes
 from pointcoc.segmentation.tasks import PartTask
+from pointcoc.train.class_numbers import Renumbered
 from pointcoc.train.processes import say
 from pointcoc.train.task import Task
 

@@ -14,10 +14,12 @@ from pointcoc.checks import check_folder, import_extra
 from pointcoc.data import DigitImages, HDF5Clouds, digits, shapes
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS, Format, format_of
+from pointcoc.data.image_transform import image_transform, per_channel, stated_transform, timm_transform
 from pointcoc.data.prepare import transform_of
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.weights import CloudTransform, ImageTransform, find_transform
 from pointcoc.robustness.views import CloudViews, ImageViews
+from pointcoc.train.class_numbers import in_numbers_of
 
 NUM_POINTS = 1024
 BATCH_SIZES = {"clouds": 32, "images": 128}
@@ -55,12 +57,12 @@ def open_views(
         if num_points is not None:
             raise ValueError(f"num_points is for clouds, and the network takes images; got {num_points}")
         images, normalize = _folder_images(net, data) if data is not None else _digits(net)
-        _check_classes(net, images.classes, data)
+        images = in_numbers_of(net, images, str(data or "the data"))
         return ImageViews(images, normalize, limit, seed, batch_size or BATCH_SIZES["images"], workers)
     transform = transform_of(net, CloudTransform(up="y"))
     num_points = num_points or transform.num_points or NUM_POINTS
     clouds = _folder_clouds(net, data, num_points) if data is not None else _solids(net, num_points)
-    _check_classes(net, clouds.classes, data)
+    clouds = in_numbers_of(net, clouds, str(data or "the data"))
     transform = replace(transform, num_points=num_points)
     return CloudViews(clouds, limit, seed, batch_size or BATCH_SIZES["clouds"], workers, transform)
 
@@ -79,30 +81,11 @@ def _folder_images(net: ContextClusterNet, data: str | Path) -> tuple[Any, Calla
     folder = check_folder("--data", data)
     if _holds(folder, CLOUD_FORMATS):
         raise ValueError(f"the network takes images, but {folder} is a folder of clouds")
-    if net.config.in_channels not in (1, 3):
-        raise ValueError(f"images have 3 channels or, in gray, 1; the network takes {net.config.in_channels}")
-    transform = find_transform(net.config, net.weights_info)
-    if transform is None:
-        raise ValueError(
-            "the weights do not state how images became their input; set net.weights_info = "
-            "WeightsInfo(transform=ImageTransform(...)) and save them again with save_pretrained"
-        )
+    image_transform(net)  # raises where it cannot be made
+    transform, channels = stated_transform(net), net.config.in_channels
     chosen = format_of(folder, IMAGE_FORMATS)
-    images = chosen.open(folder, chosen.splits[-1], transform=_picture_transform(transform, net.config.in_channels))
-    return images, _normalize(transform.mean, transform.std)
-
-
-def _picture_transform(transform: ImageTransform, channels: int) -> Callable[[Any], Tensor]:
-    """Return what makes a picture an image (C, H, W) of the network's size, values in [0, 1]."""
-    transforms = import_extra("torchvision.transforms")
-    sized = import_extra("timm.data").create_transform(
-        (channels, *transform.input_size),
-        interpolation=transform.interpolation,
-        crop_pct=transform.crop_pct,
-        mean=(0.0,) * channels,
-        std=(1.0,) * channels,
-    )
-    return transforms.Compose([transforms.Grayscale(channels), sized]) if channels == 1 else sized
+    images = chosen.open(folder, chosen.splits[-1], transform=timm_transform(transform, channels, normalized=False))
+    return images, _normalize(per_channel(transform.mean, channels), per_channel(transform.std, channels))
 
 
 def _digits(net: ContextClusterNet) -> tuple[DigitImages, Callable[[Tensor], Tensor]]:
@@ -131,15 +114,6 @@ def _solids(net: ContextClusterNet, num_points: int) -> HDF5Clouds:
 
 def _normalize(mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
     return import_extra("torchvision.transforms").Normalize(torch.tensor(mean), torch.tensor(std))
-
-
-def _check_classes(net: ContextClusterNet, classes: Any, data: str | Path | None) -> None:
-    if len(classes) != net.config.num_classes:
-        raise ValueError(
-            f"network and data do not fit: the network tells {net.config.num_classes} classes apart, "
-            f"{data or 'the data'} holds {len(classes)}"
-        )
-    net.weights_info.check_classes(classes, str(data or "the data"))
 
 
 def _holds(folder: Path, formats: Mapping[str, Format]) -> bool:

@@ -48,12 +48,13 @@ def save_best(out: Path, model: nn.Module, notes: Mapping[str, Any]) -> None:
     Args:
         out: folder of the run.
         model: see `save_model`.
-        notes: become the notes of its `weights_info`, and `classes` its names of classes.
+        notes: are added to the notes of its `weights_info`, and `classes` are its names of classes.
     """
     info = getattr(model, "weights_info", WeightsInfo())
     rest = {name: value for name, value in notes.items() if name != "classes"}
     with atomic(out / BEST) as folder:
-        save_model(folder, model, replace(info, class_names=notes.get("classes", info.class_names), notes=rest))
+        names = notes.get("classes", info.class_names)
+        save_model(folder, model, replace(info, class_names=names, notes={**info.notes, **rest}))
     remove(out / OLD_BEST)
 
 

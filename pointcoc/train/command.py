@@ -7,6 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 import tyro
 
+from pointcoc.checks import notes_as_sentences
 from pointcoc.train.processes import leave_processes
 from pointcoc.train.stopping import Stopped
 
@@ -42,7 +43,8 @@ def run_command(main: Callable[[S], object], default: S, description: str, args:
         settings = tyro.cli(
             type(default), default=default, args=args, description=description, config=(tyro.conf.FlagCreatePairsOff,)
         )
-        main(settings.shrink())
+        with notes_as_sentences():
+            main(settings.shrink())
     except USER_ERRORS as error:
         _exit(2, f"error: {error}")
     except Stopped as stop:

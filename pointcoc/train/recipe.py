@@ -1,8 +1,9 @@
 """What the recipes share: the network and what it starts from, measuring alone, and several seeds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
@@ -12,9 +13,11 @@ from torch.utils.data import DataLoader
 
 from pointcoc.checks import check_range
 from pointcoc.files import atomic
+from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
+from pointcoc.models.weights.info import listing
 from pointcoc.train.findings import Findings
 from pointcoc.train.labels import num_classes_of
 from pointcoc.train.loop import evaluate
@@ -23,6 +26,8 @@ from pointcoc.train.settings import Settings
 from pointcoc.train.task import Classification, Task
 
 SEEDS = "seeds.json"
+SPLIT = "split.json"
+"""File of a run that lists the files that were trained and measured on, where the data has no split of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,27 +87,32 @@ S = TypeVar("S", bound=RecipeSettings)
 Scores = dict[str, float]
 
 
-def make_network(settings: RecipeSettings, num_classes: int, **fields: Any) -> ContextClusterNet:
+def make_network(
+    settings: RecipeSettings, num_classes: int, class_names: Sequence[str] | None = None, **fields: Any
+) -> ContextClusterNet:
     """Make the network of a recipe, and say what was copied into it.
+
+    Weights with a classifier for the classes of the data, by their names, keep it: its rows are put into the order of
+    the data, and those of other classes are left out. Otherwise the classifier is new, and a line says so.
 
     Args:
         settings: `preset`, `weights`, `init_from`, `eval_only` and `drop_path` are read.
-        num_classes: classes of the data; weights for another number get a new classifier.
+        num_classes: classes of the data.
+        class_names: their names, which are noted with the weights; None where the data tells none.
         **fields: what the data and other settings ask of the configuration, such as in_channels and pos_dim; weights
             must have it.
 
     Raises:
-        ValueError: if the weights do not fit.
+        ValueError: if the weights do not fit; to measure, also if they do not know a class of the data.
         FileNotFoundError: if there are none.
     """
     if settings.weights is not None:
-        return _opened(settings, num_classes, fields)
-    config = preset(str(settings.preset), num_classes=num_classes, drop_path=settings.drop_path, **fields)
-    if settings.init_from is None:
-        return ContextClusterNet(config)
-    source = open_network(settings.init_from)
-    net = ContextClusterNet(with_stages_of(config, source.config))
-    say(f"{settings.init_from}: {copy_stages(net, source)}")
+        net = _opened(settings, num_classes, class_names, fields)
+    else:
+        config = preset(str(settings.preset), num_classes=num_classes, drop_path=settings.drop_path, **fields)
+        net = ContextClusterNet(config) if settings.init_from is None else _started(settings.init_from, config)
+    if class_names is not None and not settings.eval_only:
+        net.weights_info = replace(net.weights_info, class_names=dict(enumerate(class_names)))
     return net
 
 
@@ -122,6 +132,19 @@ def measure(net: nn.Module, loader: DataLoader, settings: Measured, task: Task |
     scores = evaluate(net, loader, settings.precision, task, Findings())
     say(f"test {task.line(scores)}, weights {settings.weights}")
     return scores
+
+
+def write_made_split(out: Path, dataset: Any) -> None:
+    """Write the names of the files that were trained and measured on, where a folder without a split was split here.
+
+    Args:
+        out: folder of the run.
+        dataset: data set of one of the parts, or a subset of it; it has `made_split` if it was split here.
+    """
+    made = getattr(getattr(dataset, "dataset", dataset), "made_split", None)
+    if made is not None and is_main_process():
+        with atomic(out / SPLIT) as temporary:
+            temporary.write_text(json.dumps(made, indent=1) + "\n")
 
 
 def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
@@ -152,7 +175,17 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
     return runs
 
 
-def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) -> ContextClusterNet:
+def _started(weights: str, config: NetworkConfig) -> ContextClusterNet:
+    """Make a network with the stages of another one."""
+    source = open_network(weights)
+    net = ContextClusterNet(with_stages_of(config, source.config))
+    say(f"{weights}: {copy_stages(net, source)}")
+    return net
+
+
+def _opened(
+    settings: RecipeSettings, num_classes: int, class_names: Sequence[str] | None, fields: dict[str, Any]
+) -> ContextClusterNet:
     net = open_network(str(settings.weights), drop_path=settings.drop_path)
     for name, value in fields.items():
         if getattr(net.config, name) != value:
@@ -160,9 +193,40 @@ def _opened(settings: RecipeSettings, num_classes: int, fields: dict[str, Any]) 
                 f"{settings.weights} have {name} {getattr(net.config, name)!r}, and the data or the settings ask for "
                 f"{value!r}; init_from copies the stages alone"
             )
-    if net.config.num_classes != num_classes:
-        if settings.eval_only:
-            raise ValueError(f"{settings.weights} tell {net.config.num_classes} classes, the data hold {num_classes}")
-        say(f"{settings.weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
-        net.reset_classifier(num_classes)
+    if settings.eval_only:
+        _check_measured(net, settings, num_classes, class_names)
+    else:
+        _fit_classifier(net, str(settings.weights), num_classes, class_names)
     return net.to(torch.float32)
+
+
+def _check_measured(
+    net: ContextClusterNet, settings: RecipeSettings, num_classes: int, class_names: Sequence[str] | None
+) -> None:
+    """Raise unless the weights know the classes of the data."""
+    if class_names is not None and net.weights_info.class_names is not None:
+        net.weights_info.match_classes(class_names, "the data")
+    elif net.config.num_classes != num_classes:
+        raise ValueError(f"{settings.weights} tell {net.config.num_classes} classes, the data hold {num_classes}")
+
+
+def _fit_classifier(net: ContextClusterNet, weights: str, num_classes: int, class_names: Sequence[str] | None) -> None:
+    """Give weights that are trained further a classifier for the classes of the data."""
+    known = net.weights_info.class_names
+    if class_names is None or known is None:
+        if net.config.num_classes != num_classes:
+            say(f"{weights}: a new classifier, for {num_classes} classes instead of {net.config.num_classes}")
+            net.reset_classifier(num_classes)
+        return
+    numbers = {name: number for number, name in known.items()}
+    if not set(class_names) <= set(numbers):
+        unknown = sorted(set(class_names) - set(numbers))
+        say(f"{weights}: a new classifier, for other classes: the weights do not know {listing(unknown)}")
+        net.reset_classifier(num_classes)
+    elif (rows := [numbers[name] for name in class_names]) != list(range(net.config.num_classes)):
+        say(f"{weights}: the classifier is put into the order of the {num_classes} classes of the data")
+        old = net.head
+        net.reset_classifier(num_classes)
+        with torch.no_grad():
+            for new, parameter in zip(net.head.parameters(), old.parameters(), strict=True):
+                new.copy_(parameter[rows])

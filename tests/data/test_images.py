@@ -1,5 +1,7 @@
 """image_folder: layout, labels, and each thing that can be missing."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from image_kinds import ORIENTATIONS, photo, write_turned
@@ -74,12 +76,45 @@ def test_missing_train(root):
         image_folder(root)
 
 
-def test_missing_val_and_test(root):
-    (root / "val").rename(root / "validation")
-    with pytest.raises(
-        FileNotFoundError, match=r"must hold the folder val/ or test/ with .*; it holds train, validation"
+@pytest.mark.parametrize("name", ["valid", "validation", "test"])
+def test_other_names_of_val(root, name):
+    (root / "val").rename(root / name)
+    assert image_folder(root, "val").source(0) == str(root / name / "blue" / "0.png")
+
+
+@pytest.mark.parametrize("where", ["train", "."])
+def test_a_split_is_made_once_and_by_names(tmp_path, where):
+    folder = tmp_path / where
+    write_images(folder, count=20)
+    train = image_folder(tmp_path, "train")
+    with pytest.warns(
+        InputWarning, match=r"has no split to measure on: \d+ of 40 images are held out, chosen by their"
     ):
-        image_folder(root, "val")
+        val = image_folder(tmp_path, "val")
+    assert len(train) + len(val) == 40
+    files = {
+        name: {str(path.relative_to(folder)) for path in map(Path, part)}
+        for name, part in (("train", [path for path, _ in train.samples]), ("val", [path for path, _ in val.samples]))
+    }
+    assert {name: set(part) for name, part in train.made_split.items()} == files
+    assert train.made_split == val.made_split
+    assert {label for _, label in val} == {0, 1}
+    assert 4 <= len(val) <= 14
+    assert val.labels.tolist() == [label for _, label in val]
+    for number in range(20, 40):  # new files move no other one
+        Image.new("RGB", (6, 4)).save(folder / "red" / f"{number}.png")
+    with pytest.warns(InputWarning, match="of 60 images"):
+        assert {path for path, _ in val.samples} <= {path for path, _ in image_folder(tmp_path, "val").samples}
+
+
+def test_one_image_a_class_cannot_be_split(tmp_path):
+    write_images(tmp_path, count=1)
+    with pytest.raises(ValueError, match=r"must hold a class with two images or more, to hold out one"):
+        image_folder(tmp_path, "val")
+
+
+def test_a_folder_with_a_split_has_none_of_ours(root):
+    assert image_folder(root).made_split is None
 
 
 def test_no_class_folders(tmp_path):

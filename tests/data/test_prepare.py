@@ -149,14 +149,16 @@ def test_what_a_reader_remarks_and_too_few_points_are_said() -> None:
     network_input(Cloud(pos=POS), network(exact), CloudTransform(num_points=64))  # any number: nothing to say
 
 
-def test_classes_of_weights_and_data_must_be_the_same_ones() -> None:
+def test_classes_of_weights_and_data_are_matched_by_name() -> None:
     info = WeightsInfo(class_names=("chair", "lamp"))
-    info.check_classes(("chair", "lamp"), "the data")
-    WeightsInfo().check_classes(("any",), "the data")
-    with pytest.raises(ValueError, match="class 0 of the weights is 'chair', that of the data 'lamp'"):
-        info.check_classes(("lamp", "chair"), "the data")
-    with pytest.raises(ValueError, match="class 1 of the weights is 'lamp', that of the data None"):
-        info.check_classes(("chair",), "the data")
+    assert info.match_classes(("chair", "lamp"), "the data") == {0: 0, 1: 1}
+    assert WeightsInfo().match_classes(("any",), "the data") == {0: 0}
+    assert info.match_classes(("lamp", "chair"), "the data") == {0: 1, 1: 0}
+    assert info.match_classes({7: "lamp"}, "the data") == {7: 1}
+    with pytest.raises(ValueError, match=r"the data has classes .* not know: desk; only the weights have: chair, lamp"):
+        info.match_classes(("desk",), "the data")
+    with pytest.raises(ValueError, match=r"in different order, and the data names several classes 'lamp'"):
+        info.match_classes(("lamp", "lamp"), "the data")
 
 
 def test_a_choice_depends_on_numbers_alone() -> None:

@@ -105,7 +105,7 @@ def test_a_split_or_the_folder_of_the_classes_itself(net: ContextClusterNet, fol
 def test_a_training_set_alone_is_not_taken_for_a_test_set(net: ContextClusterNet, tmp_path: Path) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
     photo().save(tmp_path / "train" / "cat" / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"must hold a folder val/ or test/ or validation/ .* it holds train"):
+    with pytest.raises(FileNotFoundError, match=r"must hold a folder val/ or valid/ or .* it holds train"):
         open_labeled(net, tmp_path)
     assert len(open_labeled(net, tmp_path, split="train").loader.dataset) == 1
 

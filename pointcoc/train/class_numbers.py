@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
+from torch_geometric.data import Data
 
 from pointcoc.models.weights import WeightsInfo
 from pointcoc.train.items import source_of
+
+
+def in_numbers_of(model: Any, dataset: Any, where: str) -> Any:
+    """Return a data set whose labels are the numbers that the weights of a model have for their classes.
+
+    Args:
+        model: see `matched_classes`.
+        dataset: map-style data set with `classes` (names) of (input, label), or of `Data` whose `y` is the label.
+        where: name of the data, for errors.
+
+    Raises:
+        ValueError: see `matched_classes`.
+    """
+    numbers = matched_classes(model, getattr(dataset, "classes", None), where)
+    return dataset if is_identity(numbers) else Renumbered(dataset, partial(relabeled, numbers=numbers))
+
+
+def relabeled(item: Any, numbers: Mapping[int, int]) -> Any:
+    """Return an item, (input, label) or `Data` with `y`, with the other number of its class."""
+    if isinstance(item, Data):
+        return Data(**{**item.to_dict(), "y": torch.tensor([numbers[int(item.y)]])})
+    value, label = item
+    return value, numbers[int(label)]
 
 
 class Renumbered(Dataset):
@@ -56,16 +82,19 @@ def matched_classes(model: Any, names: Sequence[str] | None, where: str) -> dict
     return info.match_classes(names, where)
 
 
-def shown_names(model: Any, names: Sequence[str] | None, numbers: Mapping[int, int]) -> dict[int, str]:
+def shown_names(model: Any, names: Sequence[str] | None, where: str) -> dict[int, str]:
     """Return the names of the classes of the weights; those of the data where the weights state none.
 
     Args:
         model: see `matched_classes`.
         names: of the classes of the data; None where it tells none.
-        numbers: what `matched_classes` returned.
+        where: see `matched_classes`.
     """
     stated = getattr(model, "weights_info", WeightsInfo()).class_names
-    return dict(stated or {numbers[number]: name for number, name in enumerate(names or ())})
+    if stated is not None:
+        return dict(stated)
+    numbers = matched_classes(model, names, where)
+    return {numbers[number]: name for number, name in enumerate(names or ())}
 
 
 def is_identity(numbers: Mapping[int, int]) -> bool:
