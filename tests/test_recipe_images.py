@@ -213,7 +213,7 @@ def test_names_travel_and_are_matched(folder: Path, tmp_path: Path, capsys) -> N
     run("imagenet", "--data", folder, *QUICK, "--preset", "coc_nano", "--out", out)
     said = lines_of(capsys)
     assert (
-        "3 classes; 2 training, 2 validation, 3 test images of 16 x 16 pixels; fewest of a (4), most of a (4)"
+        "3 classes; 9 training, 3 validation, 6 test images of 16 x 16 pixels; to learn from: 4 of each class"
         in said[0]
     )
     assert read_info(find_weights(out))[1].class_names == {0: "a", 1: "b", 2: "c"}
