@@ -229,7 +229,8 @@ def test_names_travel_and_are_matched(folder: Path, tmp_path: Path, capsys) -> N
     net.save_pretrained(other)
     run("imagenet", "--data", folder, "--weights", other, "--eval-only", *QUICK)
     assert lines_of(capsys)[-1].split(", weights")[0] == before
-    run("imagenet", "--data", folder, "--weights", other, *QUICK, "--epochs", 1, "--lr", 1e-9, "--out", tmp_path / "on")
+    run("imagenet", "--data", folder, "--weights", other, *QUICK, "--epochs", 1, "--lr", 1e-9, "--min-lr", 0,
+        "--warmup-lr", 0, "--out", tmp_path / "on")  # fmt: skip
     said = lines_of(capsys)
     assert said[0] == f"{other}: the classifier is put into the order of the 3 classes of the data"
     assert read_info(find_weights(tmp_path / "on"))[1].class_names == {0: "a", 1: "b", 2: "c"}
