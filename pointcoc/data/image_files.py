@@ -59,6 +59,10 @@ PLUGINS = {  # brands of ISO media files, and the plug-ins of Pillow that read t
     "HEIC": ((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "pillow_heif", "register_heif_opener"),
     "AVIF": ((b"avif", b"avis"), "pillow_avif", None),
 }
+ORIENTATION = 0x0112
+"""Tag of EXIF data that says how an image is stored."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Its values for images whose stored rows are the columns that viewers show."""
 _LOCK = threading.Lock()
 
 
@@ -122,6 +126,36 @@ def opened(source: str | Path | Any, name: str | None = None) -> Iterator[Any]:
     except Exception as error:  # the decoders of Pillow raise OSError, SyntaxError, struct.error, IndexError, ...
         raise ValueError(_reason(source, where, error)) from error
     yield turned
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width of an image as viewers show it, without reading its pixels.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read; the message tells the reason.
+        ImportError: if Pillow is not installed.
+    """
+    pil = import_extra("PIL.Image", needs="images need")
+    _check_there(Path(path))
+    try:
+        with _lazily(pil, path) as file:
+            width, height = file.size
+            return (width, height) if _orientation(file) in SIDEWAYS else (height, width)
+    except (ImportError, FileNotFoundError, _Refused):
+        raise
+    except Exception as error:  # see `opened`
+        raise ValueError(_reason(path, str(path), error)) from error
+
+
+def _orientation(image: Any) -> Any:
+    try:
+        return image.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF data turn nothing
+        return None
 
 
 def upright(image: Any) -> Any:

@@ -24,13 +24,20 @@ class Panel:
         title: short text above it; may be empty.
         pixels: shape (3, H, W), uint8; None for points.
         pos: positions of points, shape (N, D), D at least 2; None for pixels.
-        colors: of the points, shape (N, 3), in [0, 1]; None for one color.
+        colors: of the points or boxes, shape (N, 3), in [0, 1]; None for one color.
+        boxes: x1, y1, x2, y2 in pixels of the image, shape (n, 4), to be drawn over the file of the item; None for
+            none.
+        words: a text for each box.
+        size: height and width of that image.
     """
 
     title: str = ""
     pixels: Tensor | None = None
     pos: Tensor | None = None
     colors: Tensor | None = None
+    boxes: Tensor | None = None
+    words: Sequence[str] = ()
+    size: tuple[int, int] = (1, 1)
 
 
 Panels = Sequence[Panel]
@@ -96,7 +103,21 @@ class Findings:
             draw: returns pictures of the item; called for those that are among the worst so far.
             **facts: see `ItemFinding`.
         """
-        index = self._batch[row]
+        self.add_item(self.index(row), badness, draw, **facts)
+
+    def index(self, row: int) -> int:
+        """Return the number of an item of the batch."""
+        return self._batch[row]
+
+    def add_item(self, index: int, badness: float, draw: Callable[[], Panels] | None = None, **facts: Any) -> None:
+        """Take in an item of any batch.
+
+        Args:
+            index: its number.
+            badness: see `ItemFinding`.
+            draw: see `add`.
+            **facts: see `ItemFinding`.
+        """
         self.items.append(ItemFinding(index=index, badness=badness, facts=facts))
         if draw is None or badness <= 0 or (len(self._heap) == MOST_KEPT and badness <= self._heap[0][0]):
             return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from pointcoc.data.image_files import ENDINGS, open_image
@@ -66,7 +68,7 @@ def worst_page(findings: Findings, dataset: Any, names: Sequence[str]) -> Figure
     for one in findings.worst(len(findings.kept)):
         panels = _stored(dataset, one.index) or findings.kept.get(one.index)
         if panels and len(findings.kept.get(one.index, panels)) > 1:  # with what the model said of its pixels
-            panels = findings.kept[one.index]
+            panels = [_filled(panel, panels) for panel in findings.kept[one.index]]
         if panels:
             rows.append((_title(one, dataset, names), panels))
     return _page("worst items first", rows) if rows else None
@@ -116,6 +118,11 @@ def _stored(dataset: Any, index: int) -> Panels:
     return [Panel(pixels=data.view(image.height, image.width, -1).movedim(-1, 0))]
 
 
+def _filled(panel: Panel, stored: Panels) -> Panel:
+    """Return a picture of boxes with the pixels of the file behind them."""
+    return panel if panel.boxes is None or panel.pixels is not None else replace(panel, pixels=stored[0].pixels)
+
+
 def _read(dataset: Any, index: int) -> Panels:
     """Return a picture of what the network reads of an item; none for a stream, which cannot be asked."""
     try:
@@ -162,6 +169,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_title(panel.title, fontsize=7, pad=2)
     if panel.pixels is not None:
         axes.imshow(panel.pixels.movedim(0, -1).numpy())
+        _draw_boxes(axes, panel, panel.pixels.shape[1] / panel.size[0])
         return
     assert panel.pos is not None
     rows = torch.linspace(0, len(panel.pos) - 1, min(MOST_POINTS, len(panel.pos))).long()
@@ -173,6 +181,15 @@ def _draw(axes: Axes, panel: Panel) -> None:
         return
     axes.scatter(pos[:, 0], pos[:, 1], pos[:, 2], s=size, c=colors, linewidths=0)  # type: ignore[misc]
     axes.set_box_aspect((pos.max(0) - pos.min(0)).clip(min=1e-6))  # type: ignore[attr-defined]
+
+
+def _draw_boxes(axes: Axes, panel: Panel, scale: float) -> None:
+    for row, box in enumerate([] if panel.boxes is None else (panel.boxes * scale).tolist()):
+        color = "red" if panel.colors is None else panel.colors[row].tolist()
+        corner, width, height = box[:2], box[2] - box[0], box[3] - box[1]
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1))  # type: ignore[arg-type]
+        label = {"facecolor": color, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+        axes.text(*corner, panel.words[row], fontsize=4, color="white", va="bottom", bbox=label, clip_on=True)
 
 
 def _is_share(value: Any) -> bool:
