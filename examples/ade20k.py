@@ -52,7 +52,8 @@ class SegmentationSettings(DenseSettings):
     """Weights of the classes in the loss: none, inverse (of their share of the training pixels, which takes a pass over
     all masks), sqrt (its square root), or a number for each class."""
     backbone: str = "coc_small"
-    """A preset, or a timm model such as resnet18."""
+    """A preset, weights of a classifier of images such as a run of examples/imagenet.py (with a preset of strides 4, 2,
+    2, 2, such as coc_tiny), or a timm model such as resnet18."""
     centers: int | None = None
     """Centers per axis of a preset: 2, 5 or 7 in the paper."""
     pretrained: bool = False

@@ -37,8 +37,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(name: str, *args: object) -> None:
-    module = example(name)
-    run_command(module.main, module.DEFAULT, module.__doc__, [str(arg) for arg in args])
+    module, words = example(name), [str(arg) for arg in args]
+    default = module.default_settings(words) if hasattr(module, "default_settings") else module.DEFAULT
+    run_command(module.main, default, module.__doc__, words)
 
 
 def records(out: Path, split: str) -> list[dict]:

@@ -51,6 +51,7 @@ def read_coco(
     masks: bool | None = None,
     keep_ids: bool = False,
     labels: Mapping[Any, int] | None = None,
+    content: Entry | None = None,
 ) -> CocoFile:
     """Read a COCO annotation file and check it whole.
 
@@ -65,6 +66,7 @@ def read_coco(
         keep_ids: whether the label of a class is its id in the file, as 1 to 90 of COCO; else labels are 1, 2, ... in
             the order of the ids.
         labels: label of each class by its id in the file; in place of the above.
+        content: what the file would hold, for annotations in another form; `path` is their place, for messages.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -73,7 +75,7 @@ def read_coco(
         ImportError: if pycocotools is not installed.
     """
     coco = import_extra("pycocotools.coco", "detection", "COCO needs")
-    reading = _Reading(Path(path).expanduser(), folder)
+    reading = _Reading(Path(path).expanduser(), folder, content)
     images = reading.images()
     sizes = {one["id"]: (one["height"], one["width"]) for one in images}
     categories = reading.categories()
@@ -115,10 +117,10 @@ def coco_category_names(path: str | Path) -> dict[Any, str]:
 class _Reading:
     """The parts of a file, one after the other, with remarks about them."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, content: Entry | None = None) -> None:
         self.path, self.folder = path, folder
         self.remarks: list[str] = []
-        self.content = self._open()
+        self.content = self._open() if content is None else content
         self._numbers: dict[Any, int] | None = None
 
     def remark(self, found: Sequence[Any], what: str, example: str) -> None:
@@ -252,7 +254,7 @@ class _Reading:
             if has_masks and mask is None:
                 unmasked.append(where)
                 continue
-            area = one.get("area")
+            area: Any = one.get("area")
             known = isinstance(area, (int, float)) and 0 < area < math.inf
             kept.append(
                 {
@@ -320,7 +322,7 @@ def _box_of(mask: Any) -> list[float]:
     return [float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))]
 
 
-def _area(mask: Any, box: Sequence[float]) -> float:
+def _area(mask: Any, box: Sequence[Any]) -> float:
     if mask is None:
         return float(box[2] * box[3])
     if isinstance(mask, dict):

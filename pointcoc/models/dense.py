@@ -1,12 +1,16 @@
 """Networks as backbones of dense prediction: four maps with 4, 8, 16 and 32 pixels per point and axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from pointcoc.models.config import NetworkConfig
 from pointcoc.models.network import ContextClusterNet
 from pointcoc.models.presets import PRESETS
+from pointcoc.models.transfer import open_network
 
 REDUCTIONS = (4, 8, 16, 32)
 
@@ -95,15 +99,15 @@ def dense_backbone(
     """Make the backbone of a dense model.
 
     Args:
-        name: a preset of images such as coc_small, or any timm model with maps of reductions 4 to 32, such as resnet18;
-            a backbone is returned as it is.
+        name: a preset of images such as coc_small, weights of a classifier of images as `pointcoc.load` takes them, or
+            any timm model with maps of reductions 4 to 32, such as resnet18; a backbone is returned as it is.
         centers: centers per axis and region of a preset: 2, 5 and 7 are the 4, 25 and 49 centers of the paper; those of
             the preset by default.
         pretrained: start from weights of classification: those that `pointcoc convert` wrote, or timm's.
 
     Raises:
-        ValueError: if the name is unknown or does not fit, or `centers` is given for a timm model, or `centers` or
-            `pretrained` for a backbone.
+        ValueError: if the name is unknown or does not fit, or `centers` is given for weights or a timm model,
+            `pretrained` for weights, or one of them for a backbone.
         FileNotFoundError: if a preset has no converted weights.
     """
     if not isinstance(name, str):
@@ -116,7 +120,40 @@ def dense_backbone(
         return StageMaps(_with_classification_weights(net, name) if pretrained else net)
     if centers is not None:
         raise ValueError(f"centers are a setting of our presets, got centers {centers} for {name!r}: leave it out")
+    if _are_weights(name):
+        if pretrained:
+            raise ValueError(f"pretrained has no effect on {name!r}, which are weights themselves: leave it out")
+        return StageMaps(_dense_copy(open_network(name)))
     return TimmMaps(_timm_features(name, pretrained))
+
+
+def own_network(name: str | StageMaps | TimmMaps, backbone: nn.Module) -> dict[str, Any] | None:
+    """Return the settings that make the network of a backbone again where its name does not: that of weights.
+
+    Args:
+        name: what `dense_backbone` was given.
+        backbone: what it returned.
+    """
+    is_own = isinstance(name, str) and name not in PRESETS and isinstance(backbone, StageMaps)
+    net: Any = getattr(backbone, "net", None)
+    return asdict(net.config) if is_own else None
+
+
+def remade_backbone(network: Mapping[str, Any]) -> StageMaps:
+    """Make the backbone of what `own_network` returned, with new weights."""
+    return StageMaps(ContextClusterNet(NetworkConfig(**network)))
+
+
+def _are_weights(name: str) -> bool:
+    """Whether a name is that of weights on the disk, or has the form of one on the hub."""
+    return Path(name).expanduser().exists() or name.count("/") == 1
+
+
+def _dense_copy(net: ContextClusterNet) -> ContextClusterNet:
+    """Return a network whose stages can be read, with the weights of a classifier; the norms of the stages are new."""
+    dense = ContextClusterNet(net.config.replace(dense=True, num_classes=0))
+    _copy_shared(dense, net)
+    return dense
 
 
 def _timm_features(name: str, pretrained: bool) -> nn.Module:
@@ -130,8 +167,13 @@ def _timm_features(name: str, pretrained: bool) -> nn.Module:
 
 def _with_classification_weights(net: ContextClusterNet, name: str) -> ContextClusterNet:
     """Copy all that classification shares; the norms of the stages are new."""
-    state = ContextClusterNet.from_preset(name, pretrained=True).state_dict()
-    shared = {key: value for key, value in state.items() if not key.startswith(("norm.", "head."))}
-    new = {key: value for key, value in net.state_dict().items() if key.startswith("stage_norms.")}
-    net.load_state_dict(shared | new)
+    _copy_shared(net, ContextClusterNet.from_preset(name, pretrained=True))
     return net
+
+
+def _copy_shared(net: ContextClusterNet, source: ContextClusterNet) -> None:
+    """Copy all that a dense network shares with one that classifies, or with another dense one."""
+    own = net.state_dict()
+    shared = {key: value for key, value in source.state_dict().items() if key in own}
+    new = {key: value for key, value in own.items() if key.startswith("stage_norms.")}
+    net.load_state_dict(new | shared)

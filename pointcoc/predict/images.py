@@ -1,6 +1,6 @@
 """Images with what a model found: drawn, and as masks of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.utils import draw_bounding_boxes
 
 from pointcoc.data.class_colors import class_colors
 
@@ -31,13 +31,16 @@ def draw_classes(image: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     return ((1 - ALPHA) * 255 * image + ALPHA * colors).round().to(torch.uint8)
 
 
-def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int, str]) -> Tensor:
+def draw_objects(
+    image: Tensor, found: Mapping[str, Tensor], names: Mapping[int, str], masks: Iterable[Tensor] | None = None
+) -> Tensor:
     """Draw masks, boxes and labels with scores, in the color of their class.
 
     Args:
         image: shape (3, H, W), in [0, 1].
-        found: boxes (n, 4), labels (n,), scores (n,) and masks (n, 1, H, W) of one image.
+        found: boxes (n, 4), labels (n,), scores (n,) and, or not, masks (n, 1, H, W) of one image.
         names: names of classes; those without are drawn as numbers.
+        masks: masks of the objects, shape (H, W), bool, one after the other, in place of those in `found`.
 
     Returns:
         Shape (3, H, W), uint8.
@@ -52,7 +55,10 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         f"{names.get(label, str(label))} {score:.0%}"
         for label, score in zip(labels, found["scores"].tolist(), strict=True)
     ]
-    picture = draw_segmentation_masks(picture, found["masks"][:, 0] > 0.5, alpha=ALPHA, colors=colors)
+    if masks is None and "masks" in found:
+        masks = (mask[0] > 0.5 for mask in found["masks"])
+    if masks is not None:
+        picture = _paint(picture, masks, colors)
     return draw_bounding_boxes(
         picture,
         found["boxes"],
@@ -62,6 +68,17 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         fill_labels=True,
         label_colors="white",
         label_background_colors=colors,
+    )
+
+
+def _paint(picture: Tensor, masks: Iterable[Tensor], colors: Sequence[Sequence[int]]) -> Tensor:
+    """Lay colors over masks, half transparent, the later over the earlier; in memory of a few pictures."""
+    painted = picture.clone()
+    for mask, color in zip(masks, colors, strict=True):
+        for channel, value in zip(painted, color, strict=True):
+            channel.masked_fill_(mask, value)
+    return torch.stack(
+        [((1 - ALPHA) * old + ALPHA * new).to(torch.uint8) for old, new in zip(picture, painted, strict=True)]
     )
 
 

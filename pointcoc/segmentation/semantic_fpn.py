@@ -1,7 +1,7 @@
 """Semantic FPN: the maps of a backbone become one pyramid, its levels one map, and that the classes of the pixels."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial, reduce
 from typing import Any, ClassVar
 
@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 from pointcoc.checks import check_range
-from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
+from pointcoc.models.config import NetworkConfig
+from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone, own_network, remade_backbone
 from pointcoc.models.weights import HubMixin, Kind, changed
 from pointcoc.segmentation.prediction import PixelPrediction
 
@@ -29,6 +30,8 @@ class SemanticFPNConfig:
         num_classes: classes of a pixel.
         centers: centers per axis and region of a preset, or None.
         dropout: probability to zero a channel before the classifier.
+        network: fields of the `NetworkConfig` of a backbone that began with weights of its own; None for one that its
+            name makes again.
     """
 
     kind: ClassVar[str] = "semantic_fpn"
@@ -37,6 +40,7 @@ class SemanticFPNConfig:
     num_classes: int
     centers: int | None
     dropout: float
+    network: Mapping[str, Any] | None = field(default=None, metadata={"fields_of": NetworkConfig})
 
 
 class SemanticFPN(HubMixin):
@@ -76,7 +80,13 @@ class SemanticFPN(HubMixin):
 
     @classmethod
     def _empty(cls, config: SemanticFPNConfig) -> Any:
-        return semantic_fpn(**asdict(config))  # some of timm's backbones hold tensors that no state names
+        if config.network is None:
+            arguments = asdict(config)
+            arguments.pop("network")
+            return semantic_fpn(**arguments)  # some of timm's backbones hold tensors that no state names
+        model = SemanticFPN(remade_backbone(config.network), config.num_classes, config.dropout)
+        model.config = config
+        return model
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last convolution by a new one for `num_classes` classes, at least 2."""
@@ -123,7 +133,8 @@ def semantic_fpn(
     """Make a Semantic FPN.
 
     Args:
-        backbone: a preset such as coc_small or coc_medium, a timm model such as resnet18, or a backbone as it is.
+        backbone: a preset such as coc_small or coc_medium, weights of a classifier of images as `pointcoc.load` takes
+            them, a timm model such as resnet18, or a backbone as it is.
         num_classes: classes of a pixel: 150 for ADE20K.
         centers: centers per axis and region of a preset; 2, 5 and 7 are the 4, 25 and 49 centers of the paper.
         pretrained: start the backbone from weights of classification (see `dense_backbone`).
@@ -133,9 +144,16 @@ def semantic_fpn(
         ValueError: if a name is unknown or a value is not allowed, or a backbone comes with settings of its own making.
         FileNotFoundError: if `pretrained` finds no converted weights.
     """
-    model = SemanticFPN(dense_backbone(backbone, centers, pretrained), num_classes, dropout)
+    made = dense_backbone(backbone, centers, pretrained)
+    model = SemanticFPN(made, num_classes, dropout)
     if isinstance(backbone, str):
-        model.config = SemanticFPNConfig(backbone=backbone, num_classes=num_classes, centers=centers, dropout=dropout)
+        model.config = SemanticFPNConfig(
+            backbone=backbone,
+            num_classes=num_classes,
+            centers=centers,
+            dropout=dropout,
+            network=own_network(backbone, made),
+        )
     return model
 
 

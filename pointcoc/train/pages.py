@@ -186,10 +186,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
 def _draw_boxes(axes: Axes, panel: Panel, scale: float) -> None:
     for row, box in enumerate([] if panel.boxes is None else (panel.boxes * scale).tolist()):
         color = "red" if panel.colors is None else panel.colors[row].tolist()
-        corner, width, height = box[:2], box[2] - box[0], box[3] - box[1]
-        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1))  # type: ignore[arg-type]
+        corner, width, height = (box[0], box[1]), box[2] - box[0], box[3] - box[1]
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1))
         label = {"facecolor": color, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-        axes.text(*corner, panel.words[row], fontsize=4, color="white", va="bottom", bbox=label, clip_on=True)
+        axes.text(box[0], box[1], panel.words[row], fontsize=4, color="white", va="bottom", bbox=label, clip_on=True)
 
 
 def _is_share(value: Any) -> bool:

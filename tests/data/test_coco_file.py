@@ -287,7 +287,7 @@ def test_turned_photos_are_annotated_as_viewers_show_them(place: Path, orientati
 
 def test_images_that_cannot_be_opened_are_found_before_training(place: Path) -> None:
     (place / "b.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="b.png"):
+    with pytest.raises(ValueError, match=r"b\.png"):
         CocoImages(place, written(place, lambda content: None)).check_sizes()
 
 

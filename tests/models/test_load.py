@@ -14,7 +14,7 @@ from torch import nn
 
 import pointcoc
 from pointcoc import ContextClusterNet, PointMLPCoC
-from pointcoc.detection import mask_rcnn
+from pointcoc.detection import faster_rcnn, mask_rcnn
 from pointcoc.models import StageMaps, WeightsInfo, open_network, save_model
 from pointcoc.models.weights.folder import read_tensors
 from pointcoc.models.weights.kinds import KINDS, find_kind
@@ -75,7 +75,8 @@ def make(kind: str) -> tuple[nn.Module, tuple]:
     image = torch.rand(3, 32, 40, generator=torch.Generator().manual_seed(0))
     if kind == "semantic_fpn":
         return semantic_fpn("coc_tiny", num_classes=3), (image[None],)
-    return mask_rcnn("coc_tiny", num_classes=3, min_size=32, max_size=64, box_score_thresh=0.0), ([image],)
+    detector = mask_rcnn if kind == "mask_rcnn" else faster_rcnn
+    return detector("coc_tiny", num_classes=3, min_size=32, max_size=64, box_score_thresh=0.0), ([image],)
 
 
 @pytest.mark.parametrize("kind", KINDS)

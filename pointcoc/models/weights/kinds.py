@@ -11,6 +11,7 @@ KINDS = {  # each module holds a `KIND`
     "semantic_fpn": "pointcoc.segmentation.semantic_fpn",
     "point_segmentation": "pointcoc.segmentation.points",
     "mask_rcnn": "pointcoc.detection.mask_rcnn",
+    "faster_rcnn": "pointcoc.detection.faster_rcnn",
 }
 
 

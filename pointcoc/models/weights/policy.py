@@ -54,7 +54,11 @@ def fixed_settings(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     rules: Mapping[str, Any] = {**RULES, **{one.name: one.metadata for one in fields(kind) if one.metadata}}
     free = ("positions", "start", "training", "nothing")
     fixed = {name: value for name, value in values.items() if _changed_part(rules.get(name, {}), values) not in free}
-    inner = {name: rules[name]["fields_of"] for name in fixed if "fields_of" in rules.get(name, {})}
+    inner = {
+        name: rules[name]["fields_of"]
+        for name, value in fixed.items()
+        if value is not None and "fields_of" in rules.get(name, {})
+    }
     return {name: fixed_settings(inner[name], one) if name in inner else one for name, one in fixed.items()}
 
 
@@ -73,7 +77,7 @@ def read_settings(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     inner = {
         one.name: one.metadata["fields_of"]
         for one in fields(kind)
-        if "fields_of" in one.metadata and one.name in values
+        if "fields_of" in one.metadata and values.get(one.name) is not None
     }
     values = {**values, **{name: asdict(read_settings(inner[name], values[name], where)) for name in inner}}
     if values.get("backend") in RENAMED:
