@@ -1,4 +1,4 @@
-"""Mask R-CNN asked about images: pictures with the objects, and a COCO file."""
+"""Detectors asked about images: pictures with the objects, and a COCO file."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pointcoc.checks import check_range
 from pointcoc.data.image_files import read_image
 from pointcoc.detection.coco_scores import coco_records
+from pointcoc.detection.found import Found, find_objects
 from pointcoc.outputs import OutFolder
 from pointcoc.predict import Input, Prediction, draw_objects
 from pointcoc.predict.base import Write
@@ -29,28 +29,28 @@ class Objects:
         path: the file.
         size: height and width of the image.
         names: name of each class by its number.
-        found: boxes (n, 4) as x1, y1, x2, y2 in pixels, labels (n,), scores (n,) and masks (n, 1, H, W), on the CPU.
+        found: boxes, labels, scores and masks.
     """
 
     path: Path
     size: tuple[int, int]
     names: Mapping[int, str]
-    found: Mapping[str, Tensor]
+    found: Found
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Name of the class of each object."""
-        return tuple(self.names.get(label, str(label)) for label in self.found["labels"].tolist())
+        return tuple(self.names.get(label, str(label)) for label in self.found.labels.tolist())
 
     def __str__(self) -> str:
-        scores = self.found["scores"].tolist()
+        scores = self.found.scores.tolist()
         listed = ", ".join(f"{name} {score:.1%}" for name, score in zip(self.labels, scores, strict=True))
         return listed or "no object"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectPrediction(Prediction):
-    """Boxes, masks and labels that a Mask R-CNN finds, drawn and as objects.json.
+    """Boxes, masks and labels that a detector finds, drawn and as objects.json.
 
     Args:
         threshold: lowest score of an object that counts.
@@ -69,15 +69,9 @@ class ObjectPrediction(Prediction):
     def answer(self, file: Path) -> Objects:
         """Find the objects in an image; see `Prediction.answer`."""
         image = self.read_image(file)
-        with torch.no_grad():
-            (one,) = self.model([image])
-        keep = one["scores"] >= self.threshold
-        return Objects(
-            path=file,
-            size=(image.shape[1], image.shape[2]),
-            names=self.info.class_names or {},
-            found={name: value[keep].cpu() for name, value in one.items()},
-        )
+        (found,) = find_objects(self.model, [image], self.threshold)
+        size = (image.shape[1], image.shape[2])
+        return Objects(path=file, size=size, names=self.info.class_names or {}, found=found)
 
     def outputs(self, one: Input) -> tuple[str, ...]:
         """Return NAME.png."""
@@ -93,9 +87,9 @@ class ObjectPrediction(Prediction):
         def write(one: Input, found: Objects) -> str:
             (name,) = self.outputs(one)
             with out.file(name) as path:
-                write_picture(path, draw_objects(read_image(one.path), found.found, found.names))
+                write_picture(path, draw_objects(read_image(one.path), found.found.drawn(), found.names))
             images.append((str(one.path), found.size))
-            records.extend(coco_records(len(images), found.found))
+            records.extend(found.found.records(len(images)))
             return f"{one.path}  {found}"
 
         yield write
@@ -116,11 +110,11 @@ def coco_dataset(
     Args:
         files: names of the images; image i has the id i + 1.
         sizes: height and width of each.
-        found: boxes, labels, scores and masks of each.
+        found: boxes, labels, scores and, or not, masks of each.
         names: names of classes; those without get their number as name.
 
     Returns:
-        `images`, `annotations` with scores and masks as RLE, and `categories`.
+        `images`, `annotations` with scores and, of detectors with masks, masks as RLE, and `categories`.
     """
     records = [record for image, one in enumerate(found, 1) for record in coco_records(image, one)]
     return _content(list(zip(files, sizes, strict=True)), records, names)
@@ -133,9 +127,11 @@ def _content(
     from pycocotools.mask import area  # optional
 
     for number, record in enumerate(records, 1):
-        rle = record["segmentation"]
-        record |= {"id": number, "iscrowd": 0, "area": int(area(rle))}
-        record["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}  # JSON knows no bytes
+        rle = record.get("segmentation")
+        size = record["bbox"][2] * record["bbox"][3] if rle is None else int(area(rle))
+        record |= {"id": number, "iscrowd": 0, "area": size}
+        if rle is not None:
+            record["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}  # JSON knows no bytes
     ids = sorted({record["category_id"] for record in records} | set(names))
     return {
         "images": [

@@ -1,6 +1,6 @@
 """Images with what a model found: drawn, and as masks of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.utils import draw_bounding_boxes
 
 from pointcoc.data.class_colors import class_colors
 
@@ -31,18 +31,19 @@ def draw_classes(image: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     return ((1 - ALPHA) * 255 * image + ALPHA * colors).round().to(torch.uint8)
 
 
-def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int, str]) -> Tensor:
+def draw_objects(image: Tensor, found: Mapping[str, Any], names: Mapping[int, str]) -> Tensor:
     """Draw masks, boxes and labels with scores, in the color of their class.
 
     Args:
         image: shape (3, H, W), in [0, 1].
-        found: boxes (n, 4), labels (n,), scores (n,) and masks (n, 1, H, W) of one image.
+        found: boxes (n, 4), labels (n,), scores (n,) and, or not, masks of one image: (n, 1, H, W), or an iterable of
+            masks (1, H, W), of which one at a time is kept.
         names: names of classes; those without are drawn as numbers.
 
     Returns:
         Shape (3, H, W), uint8.
     """
-    picture = (255 * image).round().to(torch.uint8)
+    picture = (255 * image).round_().to(torch.uint8)
     labels = found["labels"].tolist()
     if not labels:
         return picture
@@ -52,7 +53,8 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         f"{names.get(label, str(label))} {score:.0%}"
         for label, score in zip(labels, found["scores"].tolist(), strict=True)
     ]
-    picture = draw_segmentation_masks(picture, found["masks"][:, 0] > 0.5, alpha=ALPHA, colors=colors)
+    if "masks" in found:
+        _draw_masks(picture, found["masks"], colors)
     return draw_bounding_boxes(
         picture,
         found["boxes"],
@@ -63,6 +65,21 @@ def draw_objects(image: Tensor, found: Mapping[str, Tensor], names: Mapping[int,
         label_colors="white",
         label_background_colors=colors,
     )
+
+
+def _draw_masks(picture: Tensor, masks: Iterable[Tensor], colors: Iterable[Sequence[int]]) -> None:
+    """Lay colors over a picture where the masks are, half transparent; black where several are."""
+    layer = picture.clone()
+    seen, several = (torch.zeros(picture.shape[1:], dtype=torch.bool, device=picture.device) for _ in range(2))
+    for (mask,), color in zip(masks, colors, strict=True):
+        inside = (mask > 0.5).to(picture.device)
+        for channel, value in zip(layer, color, strict=True):
+            channel.masked_fill_(inside, value)
+        several |= seen & inside
+        seen |= inside
+    layer.masked_fill_(several, 0)
+    for channel, over in zip(picture, layer, strict=True):
+        channel.copy_((1 - ALPHA) * channel + ALPHA * over)
 
 
 def write_picture(path: Path, pixels: Tensor) -> None:
