@@ -27,6 +27,7 @@ from pointcoc.data.scenes import SceneFolder
 from pointcoc.data.shapes import shapes, write_shapes
 from pointcoc.data.sources import HubImages, ShardImages
 from pointcoc.data.splits import split_validation
+from pointcoc.data.yolo import YoloImages
 
 __all__ = [
     "IGNORE",
@@ -50,6 +51,7 @@ __all__ = [
     "SceneInput",
     "SceneSurvey",
     "ShardImages",
+    "YoloImages",
     "auto_voxels",
     "collate_parts",
     "collate_points",
