@@ -16,8 +16,9 @@ from torch import Tensor
 from pointcoc.checks import InputWarning, check_folder, import_extra
 from pointcoc.data.coco import THREADS, CocoImages
 from pointcoc.data.image_files import ENDINGS, list_images, upright_size
-from pointcoc.data.yolo_files import NAME_FILES, YoloRow, find_yolo, read_rows, yolo_names
+from pointcoc.data.yolo_files import NAME_FILES, YoloRow, find_yolo, is_yolo, read_rows, yolo_names
 
+__all__ = ["YoloImages", "is_yolo", "yolo_names"]
 Entry = dict[str, Any]
 
 

@@ -43,11 +43,6 @@ class Found:
         assert self.runs is not None
         return torch.from_numpy(rle.decode(self.runs[row]).view(bool))
 
-    def drawn(self) -> dict[str, Any]:
-        """Return what `pointcoc.predict.draw_objects` takes; masks are decoded when they are asked for."""
-        found: dict[str, Any] = {"boxes": self.boxes, "labels": self.labels, "scores": self.scores}
-        return found if self.runs is None else found | {"masks": (self.mask(row)[None] for row in range(len(self)))}
-
     def records(self, image: int) -> list[dict[str, Any]]:
         """Describe the objects as a list of COCO results: box as x, y, width, height, mask as RLE.
 

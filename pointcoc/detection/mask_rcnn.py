@@ -15,6 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import initLevelMapper
 
 from pointcoc.detection.prediction import ObjectPrediction
+from pointcoc.detection.thin_images import ThinTransform
 from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
 from pointcoc.models.presets import PRESETS
@@ -88,6 +89,7 @@ class TrueSizeMaskRCNN(HubMixin, MaskRCNN):
             box_batch_size_per_image=box_batch_size_per_image,
             size_divisible=SIZE_DIVISIBLE,
         )
+        self.transform = ThinTransform(self.transform)
         self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
         for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
             # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
@@ -178,6 +180,7 @@ def mask_rcnn(
     training = {"box_batch_size_per_image": box_batch_size_per_image}
     if isinstance(backbone, str) and backbone in RESNETS:
         model = MaskRCNN(_resnet(backbone, centers, pretrained), num_classes, **sizes, **training)
+        model.transform = ThinTransform(model.transform)
     else:
         model = TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes, **training)
     if isinstance(backbone, str):

@@ -31,19 +31,21 @@ def draw_classes(image: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     return ((1 - ALPHA) * 255 * image + ALPHA * colors).round().to(torch.uint8)
 
 
-def draw_objects(image: Tensor, found: Mapping[str, Any], names: Mapping[int, str]) -> Tensor:
+def draw_objects(
+    image: Tensor, found: Mapping[str, Tensor], names: Mapping[int, str], masks: Iterable[Tensor] | None = None
+) -> Tensor:
     """Draw masks, boxes and labels with scores, in the color of their class.
 
     Args:
         image: shape (3, H, W), in [0, 1].
-        found: boxes (n, 4), labels (n,), scores (n,) and, or not, masks of one image: (n, 1, H, W), or an iterable of
-            masks (1, H, W), of which one at a time is kept.
+        found: boxes (n, 4), labels (n,), scores (n,) and, or not, masks (n, 1, H, W) of one image.
         names: names of classes; those without are drawn as numbers.
+        masks: masks of the objects, shape (H, W), bool, one after the other, in place of those in `found`.
 
     Returns:
         Shape (3, H, W), uint8.
     """
-    picture = (255 * image).round_().to(torch.uint8)
+    picture = (255 * image).round().to(torch.uint8)
     labels = found["labels"].tolist()
     if not labels:
         return picture
@@ -53,8 +55,10 @@ def draw_objects(image: Tensor, found: Mapping[str, Any], names: Mapping[int, st
         f"{names.get(label, str(label))} {score:.0%}"
         for label, score in zip(labels, found["scores"].tolist(), strict=True)
     ]
-    if "masks" in found:
-        _draw_masks(picture, found["masks"], colors)
+    if masks is None and "masks" in found:
+        masks = (mask[0] > 0.5 for mask in found["masks"])
+    if masks is not None:
+        picture = _paint(picture, masks, colors)
     return draw_bounding_boxes(
         picture,
         found["boxes"],
@@ -67,19 +71,15 @@ def draw_objects(image: Tensor, found: Mapping[str, Any], names: Mapping[int, st
     )
 
 
-def _draw_masks(picture: Tensor, masks: Iterable[Tensor], colors: Iterable[Sequence[int]]) -> None:
-    """Lay colors over a picture where the masks are, half transparent; black where several are."""
-    layer = picture.clone()
-    seen, several = (torch.zeros(picture.shape[1:], dtype=torch.bool, device=picture.device) for _ in range(2))
-    for (mask,), color in zip(masks, colors, strict=True):
-        inside = (mask > 0.5).to(picture.device)
-        for channel, value in zip(layer, color, strict=True):
-            channel.masked_fill_(inside, value)
-        several |= seen & inside
-        seen |= inside
-    layer.masked_fill_(several, 0)
-    for channel, over in zip(picture, layer, strict=True):
-        channel.copy_((1 - ALPHA) * channel + ALPHA * over)
+def _paint(picture: Tensor, masks: Iterable[Tensor], colors: Sequence[Sequence[int]]) -> Tensor:
+    """Lay colors over masks, half transparent, the later over the earlier; in memory of a few pictures."""
+    painted = picture.clone()
+    for mask, color in zip(masks, colors, strict=True):
+        for channel, value in zip(painted, color, strict=True):
+            channel.masked_fill_(mask, value)
+    return torch.stack(
+        [((1 - ALPHA) * old + ALPHA * new).to(torch.uint8) for old, new in zip(picture, painted, strict=True)]
+    )
 
 
 def write_picture(path: Path, pixels: Tensor) -> None:

@@ -15,7 +15,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from pointcoc.data.class_colors import class_colors
 from pointcoc.detection.found import Found, find_objects, of_tensors
-from pointcoc.predict import draw_objects
+from pointcoc.detection.prediction import draw_found
 
 SIZE = (300, 400)
 BOXES = torch.tensor([[0, 0, 400, 300], [0, 0, 3.5, 2.2], [100.3, 20.7, 260.1, 299.6], [390, 290, 400, 300]])
@@ -100,19 +100,19 @@ def test_boxes_without_masks_are_found_and_drawn() -> None:
     assert isinstance(found, Found)
     assert found.runs is None
     assert "segmentation" not in found.records(1)[0]
-    assert int(draw_objects(image(), found.drawn(), {}).sum()) > 0
+    assert int(draw_found(image(), found, {}).sum()) > 0
 
 
 def test_drawn_masks_are_those_of_torchvision() -> None:
-    boxes = torch.tensor([[10.0, 10, 200, 200], [100, 100, 300, 250]])  # they overlap
+    boxes = torch.tensor([[10.0, 10, 200, 100], [100, 110, 300, 290]])
     (found,) = find_objects(Detector(boxes).eval(), [image()])
     colors = [tuple(one) for one in class_colors(3)[1:].tolist()]
     gray = torch.full((3, *SIZE), 0.4)
     masks = torch.stack([found.mask(row) for row in range(2)])
     expected = draw_segmentation_masks((255 * gray).round().to(torch.uint8), masks, alpha=0.5, colors=colors)
-    drawn = draw_objects(gray, found.drawn(), {})
+    drawn = draw_found(gray, found, {})
     untouched = torch.zeros(SIZE, dtype=torch.bool)
-    untouched[40:98, 14:98] = untouched[202:245, 204:296] = True  # no edge of a box and no label
+    untouched[40:96, 14:196] = untouched[150:285, 104:296] = True  # no edge of a box and no label
     assert torch.equal(drawn[:, untouched], expected[:, untouched])
     assert len(drawn[:, untouched].unique()) > 1
 
@@ -122,6 +122,6 @@ def test_no_tensor_holds_the_masks_of_all_objects(has_masks: bool) -> None:
     """A hundred objects that fill their image: nothing is larger than the image."""
     with Largest() as largest:
         (found,) = find_objects(Detector(BOXES[:1].repeat(100, 1), has_masks).eval(), [image()])
-        draw_objects(image(), found.drawn(), {})
+        draw_found(image(), found, {})
     assert len(found) == 100
     assert largest.values <= 3 * SIZE[0] * SIZE[1]
