@@ -78,7 +78,8 @@ class YoloImages(CocoImages):
         """Describe everything as a `pycocotools.coco.COCO`."""
         with ThreadPoolExecutor(THREADS) as pool:
             sizes = list(pool.map(upright_size, files))
-        images, objects, flat, unmasked = [], [], [], []
+        images, flat, unmasked = [], [], []
+        objects: list[Entry] = []
         for number, (file, (height, width), one) in enumerate(zip(files, sizes, rows, strict=True), 1):
             images.append({"id": number, "file_name": file.name, "height": height, "width": width})
             for row in one:

@@ -89,7 +89,7 @@ class TrueSizeMaskRCNN(HubMixin, MaskRCNN):
             box_batch_size_per_image=box_batch_size_per_image,
             size_divisible=SIZE_DIVISIBLE,
         )
-        self.transform = ThinTransform(self.transform)
+        self.transform: ThinTransform = ThinTransform(self.transform)  # type: ignore[has-type]
         self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
         for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
             # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
