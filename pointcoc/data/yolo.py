@@ -1,41 +1,45 @@
-"""Labels as YOLO takes them: a text file for each image, a row for each object."""
+"""Images with labels as YOLO reads them: boxes or outlines of their objects, one text file an image."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import io
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from pointcoc.checks import check_folder
-from pointcoc.data.coco import CocoImages
+from pointcoc.checks import InputWarning, check_folder, import_extra
+from pointcoc.data.coco import THREADS, CocoImages
 from pointcoc.data.image_files import ENDINGS, list_images, upright_size
+from pointcoc.data.yolo_files import NAME_FILES, YoloRow, find_yolo, is_yolo, read_rows, yolo_names
 
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation", "test"), "test": ("test",)}
-NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
+__all__ = ["YoloImages", "is_yolo", "yolo_names"]
+Entry = dict[str, Any]
 
 
 class YoloImages(CocoImages):
-    """Images with labels as YOLO takes them, with the targets that detectors are trained on.
+    """Images of a YOLO data set, with the targets of `CocoImages`.
 
-    A folder holds `images/train/*.jpg` and `labels/train/*.txt`, or `train/images/*.jpg` and `train/labels/*.txt`, and
-    the names of the classes in data.yaml or classes.txt. A row of a label file is `class x y width height`, the center
-    and the size of a box, or `class x1 y1 x2 y2 ...`, a polygon; all as shares of the width and the height of the image
-    as viewers show it. An image without a label file, or with an empty one, has no objects. Class 0 gets label 1, since
-    0 is the background.
+    A split lies in `images/SPLIT` and `labels/SPLIT`, in `SPLIT/images` and `SPLIT/labels`, or where data.yaml says.
+    Names come from data.yaml or classes.txt. A row of labels holds the number of a class and a box (center x, center y,
+    width, height) or an outline (x, y, x, y, ...), in shares of the image as viewers show it. All labels are read and
+    checked when the data set is opened; an image without a file of labels has no objects, and a line says how many.
 
     Args:
-        path: the folder.
-        split: "train", "val" (valid, validation or test stand in for it) or "test".
-        transform: see `CocoImages`.
-        masks: see `CocoImages`.
-        labels: see `CocoImages`; ids are the numbers of the classes.
+        path: folder of the data set.
+        split: "train", "val" (or "valid"), or another name of a folder.
+        transform: changes image and target, such as `MirrorObjects()`.
+        masks: whether targets have masks; None for what most rows have.
+        labels: label of each class by its number in the files; one more than the number by default.
 
     Raises:
-        FileNotFoundError: if the folder, the split, its images or the names of the classes are missing.
-        ValueError: if a row is no label; the message holds file and row.
+        FileNotFoundError: if there is no such split, or no image in it.
+        ValueError: if a row is damaged, with file and row; if two images would share their labels.
         ImportError: if pycocotools is not installed.
     """
 
@@ -46,109 +50,125 @@ class YoloImages(CocoImages):
         *,
         transform: Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]] | None = None,
         masks: bool | None = None,
-        labels: Mapping[Any, int] | None = None,
+        labels: Mapping[int, int] | None = None,
     ):
         root = check_folder("path", path)
-        images, label_folder = find_yolo(root, split)
-        names = yolo_names(root)
-        content = _content(images, label_folder, names)
-        super().__init__(images, label_folder, transform=transform, masks=masks, labels=labels, content=content)
+        self.folder, label_folder = _folders(root, split)
+        files = _images(self.folder)
+        names = yolo_names(root, label_folder)
+        rows = _read_all(files, label_folder, names)
+        if names is None:
+            names = {
+                number: str(number) for number in range(1 + max((row.label for one in rows for row in one), default=0))
+            }
+            _note(f"{root}: no data.yaml or classes.txt names the classes: their numbers are their names")
+        label_of = {number: number + 1 for number in names} if labels is None else dict(labels)
+        self.classes = {label_of[number]: name for number, name in sorted(names.items())}
+        self.category_ids = {label_of[number]: number for number in sorted(names)}
+        self.num_classes = 1 + max(self.classes)
+        self.transform = transform
+        found = [row for one in rows for row in one]
+        self.has_masks = _have_masks(found) if masks is None else masks
+        self.coco = self._coco(files, rows, label_folder, label_of)
+        self.ids = sorted(self.coco.imgs)
+
+    def _coco(
+        self, files: Sequence[Path], rows: Sequence[Sequence[YoloRow]], labels: Path, label_of: Mapping[int, int]
+    ) -> Any:
+        """Describe everything as a `pycocotools.coco.COCO`."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            sizes = list(pool.map(upright_size, files))
+        images, flat, unmasked = [], [], []
+        objects: list[Entry] = []
+        for number, (file, (height, width), one) in enumerate(zip(files, sizes, rows, strict=True), 1):
+            images.append({"id": number, "file_name": file.name, "height": height, "width": width})
+            for row in one:
+                where = f"{labels / file.stem}.txt, row {row.number}"
+                if min(row.box[2:]) == 0:
+                    flat.append(where)
+                elif self.has_masks and row.polygon is None:
+                    unmasked.append(where)
+                else:
+                    entry = _entry(row, (height, width), self.has_masks)
+                    entry |= {"id": 1 + len(objects), "image_id": number, "category_id": label_of[row.label]}
+                    objects.append(entry | {"file_id": where})
+        _remark(flat, "objects whose boxes have no area are left out")
+        _remark(unmasked, "objects without an outline, where most have one, are left out")
+        coco = import_extra("pycocotools.coco", "detection", "YOLO data sets need").COCO()
+        names = [{"id": label, "name": name} for label, name in sorted(self.classes.items())]
+        coco.dataset = {"images": images, "annotations": objects, "categories": names}
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+            coco.createIndex()
+        return coco
 
 
-def is_yolo(root: Path) -> bool:
-    """Whether a folder looks like images with labels as YOLO takes them."""
-    return (root / "labels").is_dir() or any((root / name / "labels").is_dir() for name in SPLITS["val"] + ("train",))
+def _folders(root: Path, split: str) -> tuple[Path, Path]:
+    folders = find_yolo(root, split)
+    if folders is None:
+        raise FileNotFoundError(
+            f"{root} must hold images/{split} and labels/{split}, or {split}/images and {split}/labels; got neither"
+        )
+    return folders
 
 
-def find_yolo(root: Path, split: str) -> tuple[Path, Path]:
-    """Return the folders of the images and of the labels of a split.
-
-    Args:
-        root: the folder of the data.
-        split: see `YoloImages`.
-
-    Raises:
-        FileNotFoundError: if they are missing.
-    """
-    names = SPLITS.get(split, (split,))
-    for name in names:
-        outer = (root / "images" / name, root / "labels" / name)
-        inner = (root / name / "images", root / name / "labels")
-        for images, labels in (outer, inner):
-            if images.is_dir() and labels.is_dir():
-                return images, labels
-    raise FileNotFoundError(
-        f"{root} must hold images/{names[0]}/ and labels/{names[0]}/, or {names[0]}/images/ and {names[0]}/labels/; it "
-        f"holds {', '.join(sorted(entry.name for entry in root.iterdir())[:8]) or 'nothing'}"
-    )
-
-
-def yolo_names(root: Path) -> tuple[str, ...]:
-    """Return the names of the classes, in the order of their numbers.
-
-    Args:
-        root: the folder of the data.
-
-    Raises:
-        FileNotFoundError: if no file tells them.
-        ValueError: if the file holds no names.
-    """
-    file = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
-    if file is None:
-        raise FileNotFoundError(f"{root} must hold the names of the classes in data.yaml (names: ...) or classes.txt")
-    text = file.read_text(encoding="utf-8-sig")
-    names: Any = [line.strip() for line in text.splitlines() if line.strip()]
-    if file.suffix in (".yaml", ".yml"):
-        import yaml  # comes with huggingface-hub
-
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{file} must hold YAML: {error}") from error
-        names = content.get("names") if isinstance(content, dict) else None
-        names = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{file} must hold the names of the classes, got none")
-    return tuple(map(str, names))
-
-
-def _content(images: Path, labels: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return the content of a COCO file that says the same."""
-    files = list_images(images)
+def _images(folder: Path) -> list[Path]:
+    files = list_images(folder)
     if not files:
-        raise FileNotFoundError(f"{images} must hold images ({', '.join(ENDINGS)}), got none")
-    entries, annotations = [], []
-    for number, file in enumerate(files, 1):
-        height, width = upright_size(file)
-        entries.append({"id": number, "file_name": file.name, "height": height, "width": width})
-        rows = labels / f"{file.stem}.txt"
-        for row, line in enumerate(rows.read_text(encoding="utf-8-sig").splitlines() if rows.is_file() else (), 1):
-            if line.strip():
-                where = f"{rows.name} row {row}"
-                one = _object(line, (height, width), len(names), f"{rows} row {row}")
-                annotations.append({"id": where, "image_id": number, **one})
-    categories = [{"id": number, "name": name} for number, name in enumerate(names)]
-    return {"images": entries, "annotations": annotations, "categories": categories}
+        raise FileNotFoundError(f"{folder} must hold images ({', '.join(ENDINGS)}), got none")
+    if twice := [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]:
+        raise ValueError(f"{folder} must hold one image for each file of labels, got several named {twice[0]}")
+    return files
 
 
-def _object(line: str, size: tuple[int, int], num_classes: int, where: str) -> dict[str, Any]:
-    words = line.split()
-    try:
-        category, values = int(words[0]), [float(word) for word in words[1:]]
-    except ValueError as error:
-        raise ValueError(f"{where} must hold a class and numbers, got {line.strip()[:60]!r}") from error
-    if not 0 <= category < num_classes:
-        raise ValueError(f"{where} must hold a class from 0 to {num_classes - 1}, got {category}")
-    if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise ValueError(f"{where} must hold 4 numbers of a box, or x and y of 3 points or more, got {len(values)}")
-    if not all(math.isfinite(value) and -0.01 <= value <= 1.01 for value in values):
-        raise ValueError(f"{where} must hold shares of width and height from 0 to 1, got {line.strip()[:60]!r}")
+def _read_all(files: Sequence[Path], labels: Path, names: Mapping[int, str] | None) -> list[list[YoloRow]]:
+    """Read the labels of all images; rows that repeat are left out."""
+    texts = {path.stem: path for path in labels.glob("*.txt") if path.name not in NAME_FILES}
+    if not any(file.stem in texts for file in files):
+        raise FileNotFoundError(f"{labels} must hold NAME.txt for images NAME in {files[0].parent}, got none of them")
+    _remark([str(file) for file in files if file.stem not in texts], "images without a file of labels have no objects")
+    stems = {file.stem for file in files}
+    _remark(
+        [str(path) for stem, path in sorted(texts.items()) if stem not in stems], "labels without an image are left out"
+    )
+    rows, repeated = [], []
+    for file in files:
+        kept: dict[Any, YoloRow] = {}
+        for row in read_rows(texts[file.stem], names) if file.stem in texts else ():
+            if kept.setdefault((row.label, row.box, row.polygon), row) is not row:
+                repeated.append(f"{texts[file.stem]}, row {row.number}")
+        rows.append(list(kept.values()))
+    _remark(repeated, "rows that repeat another one are left out")
+    return rows
+
+
+def _have_masks(rows: Sequence[YoloRow]) -> bool:
+    """Whether most objects have an outline; without objects, no."""
+    return 2 * sum(row.polygon is not None for row in rows) > len(rows)
+
+
+def _entry(row: YoloRow, size: tuple[int, int], has_mask: bool) -> Entry:
+    """Return box, area and outline in pixels."""
     height, width = size
-    if len(values) == 4:
-        x, y, box_width, box_height = values
-        box = [(x - box_width / 2) * width, (y - box_height / 2) * height, box_width * width, box_height * height]
-        return {"category_id": category, "bbox": box}
-    return {
-        "category_id": category,
-        "segmentation": [[value * side for value, side in zip(values, (width, height) * len(values))]],
-    }
+    x, y, w, h = row.box
+    box = [x * width, y * height, w * width, h * height]
+    entry: Entry = {"bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+    if has_mask and row.polygon is not None:
+        points = [value * (height if place % 2 else width) for place, value in enumerate(row.polygon)]
+        entry |= {"segmentation": [points], "area": _area(points) or entry["area"]}
+    return entry
+
+
+def _area(points: Sequence[float]) -> float:
+    """Return the area of an outline x, y, x, y, ..."""
+    xs, ys = points[::2], points[1::2]
+    turns = zip(xs, ys, (*xs[1:], xs[0]), (*ys[1:], ys[0]), strict=True)
+    return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in turns)) / 2
+
+
+def _remark(found: Sequence[str], what: str) -> None:
+    if found:
+        _note(f"{what}: {len(found):,}, such as {found[0]}")
+
+
+def _note(sentence: str) -> None:
+    warnings.warn(sentence, InputWarning, stacklevel=4)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torch.nn import functional as F
+from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
 Runs = dict[str, Any]
 """A mask as pycocotools encodes it: size and compressed counts."""
@@ -40,7 +41,7 @@ class Found:
         from pycocotools import mask as rle
 
         assert self.runs is not None
-        return torch.from_numpy(rle.decode(self.runs[row])).bool()
+        return torch.from_numpy(rle.decode(self.runs[row]).view(bool))
 
     def records(self, image: int) -> list[dict[str, Any]]:
         """Describe the objects as a list of COCO results: box as x, y, width, height, mask as RLE.
@@ -110,16 +111,38 @@ def _small_masks(model: nn.Module, threshold: float) -> Iterator[list[Tensor | N
 
 
 def _enlarged(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Runs, ...]:
-    """Enlarge masks (n, 1, 28, 28) into their boxes, one after the other, as torchvision does with all at once."""
-    rows = range(len(masks))
-    return tuple(_encoded(paste_masks_in_image(masks[row, None], boxes[row, None], size)[0, 0]) for row in rows)
+    """Enlarge masks (n, 1, 28, 28) into their boxes, as torchvision does, one after the other and no further."""
+    padded, scale = expand_masks(masks, padding=1)
+    corners = expand_boxes(boxes, scale).to(torch.int64).tolist()
+    return tuple(_enlarged_runs(mask, box, size) for mask, box in zip(padded, corners, strict=True))
+
+
+def _enlarged_runs(mask: Tensor, box: Sequence[int], size: tuple[int, int]) -> Runs:
+    """Enlarge a mask (1, h, w) into a box of whole pixels, whose last row and column belong to it."""
+    x1, y1, x2, y2 = box
+    enlarged = F.interpolate(mask[None], (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)), mode="bilinear")[0, 0]
+    top, left = max(y1, 0), max(x1, 0)
+    inside = enlarged[top - y1 : size[0] - y1, left - x1 : size[1] - x1] > 0.5
+    return _placed(inside.numpy(), top, left, size)
+
+
+def _placed(part: np.ndarray, top: int, left: int, size: tuple[int, int]) -> Runs:
+    """Return the run lengths of a mask that is a part (h, w), bool, and empty elsewhere; they go down the columns."""
+    from pycocotools import mask as rle
+
+    height, width = size
+    columns = np.zeros((part.shape[1], height), dtype=np.int8)
+    columns[:, top : top + part.shape[0]] = part.T
+    changes = left * height + np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0))
+    counts = np.diff(changes, prepend=0, append=height * width)
+    if len(changes) and changes[-1] == height * width:
+        counts = counts[:-1]
+    return rle.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
 
 
 def _encoded(mask: Tensor) -> Runs:
     """Return a mask (H, W) of probabilities as run lengths."""
-    from pycocotools import mask as rle
-
-    return rle.encode(np.asfortranarray((mask > 0.5).cpu().numpy().astype(np.uint8)))
+    return _placed((mask > 0.5).cpu().numpy(), 0, 0, (mask.shape[0], mask.shape[1]))
 
 
 def of_tensors(one: Mapping[str, Tensor]) -> Found:

@@ -160,7 +160,7 @@ def test_pixels_and_objects_in_python(weights: Path, photos: Path) -> None:
     assert set(found.shares) <= {"sky", "sea", "sand"}
     objects = pointcoc.load(weights / "objects").predict("photos/y.png", threshold=0.0)
     assert set(objects.labels) <= {"cat", "dog", "eel"}
-    assert len(objects.labels) == len(objects.found["boxes"]) > 0
+    assert len(objects.labels) == len(objects.found) > 0
 
 
 def says(weights: Path, kind: str, path: Path, out: Path) -> bytes | list[float]:
