@@ -183,8 +183,9 @@ def open_images(
     wanted = {"auto": None, "mask_rcnn": True, "faster_rcnn": False}[settings.detector]
     options: dict[str, Any] = {"masks": wanted if has_masks is None else has_masks}
     if settings.data is not None and is_yolo(settings.data):
-        if info is not None and info.class_names is not None:
-            options["labels"] = info.match_classes(yolo_names(settings.data), str(settings.data))
+        names = yolo_names(settings.data)
+        if info is not None and info.class_names is not None and names is not None:
+            options["labels"] = info.match_classes(names, str(settings.data))
         opened: CocoImages = YoloImages(settings.data, split, **options)
     else:
         images, annotations = places(settings, split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 from recipes import example
 
+import pointcoc
+from pointcoc import ContextClusterNet
 from pointcoc.cli import main
+from pointcoc.evaluation import evaluate_weights
 from pointcoc.models.weights import find_weights, read_info
 from pointcoc.predict import read_points
 from pointcoc.train import run_command
@@ -120,6 +124,46 @@ def test_detection_smoke(backbone: str, tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         run("coco", *place, "--val-images", tmp_path)
     assert "give both or none" in " ".join(capsys.readouterr().err.split())
+
+
+def test_boxes_of_yolo_train_a_detector_on_the_weights_of_a_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pycocotools")
+    net = ContextClusterNet.from_preset("coc_tiny", depths=1, dims=(8, 12, 16, 20), heads=2, head_dims=4, num_classes=2)
+    net.save_pretrained(tmp_path / "classes")
+    for split in ("train", "val"):
+        for part in ("images", "labels"):
+            (tmp_path / "data" / part / split).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (70, 60), (90, 50, 20)).save(tmp_path / "data" / "images" / split / f"{number}.png")
+            (tmp_path / "data" / "labels" / split / f"{number}.txt").write_text(f"{number} 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data" / "data.yaml").write_text("names: [cat, dog, eel]")
+    out = tmp_path / "run"
+    options = ("--backbone", tmp_path / "classes", "--smoke", "--out", out)
+    run("coco", "--data", tmp_path / "data", *options)
+    said = capsys.readouterr().out
+    assert "2 training images, 2 to measure; 3 classes of objects with boxes alone" in said
+    assert "no training image has an object of eel" in said
+    assert "(no object of eel: not measured)" in said
+    shutil.rmtree(tmp_path / "classes")  # the weights of the detector make it again
+    model = pointcoc.load(out)
+    assert model.config.kind == "faster_rcnn"
+    assert model.config.network["dims"] == (8, 12, 16, 20)
+    assert model.weights_info.class_names == {1: "cat", 2: "dog", 3: "eel"}
+    found = evaluate_weights(out, tmp_path / "data")
+    assert said.splitlines()[-1].startswith(f"test {found.line},")
+    assert [one["count"] for one in found.classes.values()] == [1, 1, 0]
+    assert (out / "evaluation" / "classes.csv").read_text().startswith("name,count,box_ap,box_ap50,box_ap75")
+    photo = tmp_path / "data" / "images" / "val" / "0.png"
+    words = ["predict", str(photo), "--weights", str(out), "--out", str(tmp_path / "found"), "--threshold", "0"]
+    assert main(words) == 0
+    content = json.loads((tmp_path / "found" / "objects.json").read_text())
+    assert [one["id"] for one in content["categories"]] == [0, 1, 2]  # those of the files
+    assert all("segmentation" not in one for one in content["annotations"])
+    with pytest.raises(SystemExit):
+        run("coco", "--data", tmp_path / "data", *options, "--detector", "mask_rcnn", "--overwrite")
+    assert "the annotations have boxes alone: choose --detector faster_rcnn" in capsys.readouterr().err
 
 
 def test_parts_smoke_on_sampled_objects_and_its_weights_predict(

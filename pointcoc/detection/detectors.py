@@ -14,6 +14,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import initLevelMapper
 
+from pointcoc.detection.thin_images import ThinTransform
 from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
 from pointcoc.models.config import NetworkConfig
 from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone, own_network, remade_backbone
@@ -89,6 +90,7 @@ class TrueSizeDetector(HubMixin):
             box_batch_size_per_image=box_batch_size_per_image,
             size_divisible=SIZE_DIVISIBLE,
         )
+        self.transform = ThinTransform(self.transform)
         self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
         for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
             if pool is None:
@@ -172,6 +174,7 @@ def make_detector(
     network = None
     if isinstance(backbone, str) and backbone in RESNETS:
         model = other(_resnet(backbone, centers, pretrained), **settings, **training)
+        model.transform = ThinTransform(model.transform)
     else:
         made = _backbone(backbone, centers, pretrained)
         model, network = own(made, **settings, **training), own_network(backbone, made)

@@ -8,13 +8,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 
 from pointcoc.detection.detectors import DetectorConfig, TrueSizeDetector, make_detector
 from pointcoc.detection.prediction import ObjectPrediction
-from pointcoc.detection.thin_images import ThinTransform
-from pointcoc.detection.true_sizes import SIZE_DIVISIBLE, TrueSizePyramid, TrueSizeRPN, repeat_edges
-from pointcoc.models.dense import StageMaps, TimmMaps, dense_backbone
-from pointcoc.models.presets import PRESETS
-from pointcoc.models.weights import HubMixin, Kind, changed
-
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+from pointcoc.models.dense import StageMaps, TimmMaps
+from pointcoc.models.weights import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,38 +32,7 @@ class TrueSizeMaskRCNN(TrueSizeDetector, MaskRCNN):
     """
 
     config_class = MaskRCNNConfig
-    __getattr__: Any  # torchvision's modules have no types
-    config: MaskRCNNConfig | None = None  # that of `mask_rcnn` with a name; a backbone as it is has none
-
-    def __init__(
-        self,
-        backbone: StageMaps | TimmMaps,
-        num_classes: int,
-        min_size: int = 800,
-        max_size: int = 1333,
-        box_score_thresh: float = 0.05,
-        box_batch_size_per_image: int = 512,
-    ):
-        _check_rois(box_batch_size_per_image)
-        super().__init__(
-            TrueSizePyramid(backbone),
-            num_classes,
-            min_size=min_size,
-            max_size=max_size,
-            box_score_thresh=box_score_thresh,
-            box_batch_size_per_image=box_batch_size_per_image,
-            size_divisible=SIZE_DIVISIBLE,
-        )
-        self.transform: ThinTransform = ThinTransform(self.transform)  # type: ignore[has-type]
-        self.rpn: TrueSizeRPN = TrueSizeRPN(self.rpn)  # type: ignore[has-type]
-        for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
-            # torchvision infers them from the first batch, wrongly for images below about 64 pixels.
-            pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
-            pool.map_levels = initLevelMapper(2, 5, canonical_scale=224, canonical_level=4)
-
-    @classmethod
-    def _empty(cls, config: MaskRCNNConfig) -> Any:
-        return mask_rcnn(**asdict(config))  # torchvision holds anchors that no state names
+    torchvision_class = MaskRCNN
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last layers of classes, boxes and masks by new ones.
@@ -119,59 +83,7 @@ def mask_rcnn(
         "num_classes": num_classes, "min_size": min_size, "max_size": max_size, "box_score_thresh": box_score_thresh,
     }  # fmt: skip
     training = {"box_batch_size_per_image": box_batch_size_per_image}
-    if isinstance(backbone, str) and backbone in RESNETS:
-        model = MaskRCNN(_resnet(backbone, centers, pretrained), num_classes, **sizes, **training)
-        model.transform = ThinTransform(model.transform)
-    else:
-        model = TrueSizeMaskRCNN(_backbone(backbone, centers, pretrained), num_classes, **sizes, **training)
-    if isinstance(backbone, str):
-        # torchvision's class has no such field; `save_model` looks for it.
-        model.config = MaskRCNNConfig(backbone=backbone, num_classes=num_classes, centers=centers, **sizes)
-    return model
-
-
-def _backbone(backbone: str | StageMaps | TimmMaps, centers: int | None, pretrained: bool) -> StageMaps | TimmMaps:
-    if isinstance(backbone, str) and backbone not in PRESETS:
-        presets = [name for name, config in PRESETS.items() if config.strides == (4, 2, 2, 2)]
-        raise ValueError(f"unknown backbone {backbone!r}; choose from {', '.join((*presets, *RESNETS))}")
-    return dense_backbone(backbone, centers, pretrained)
-
-
-def _resnet(name: str, centers: int | None, pretrained: bool) -> nn.Module:
-    """A ResNet with pyramid; without weights its norms and all its layers are trained, as torchvision does."""
-    if centers is not None:
-        raise ValueError(f"centers are a setting of our presets, got centers {centers} for {name!r}: leave it out")
-    weights: Any = get_model_weights(getattr(resnet, name)).DEFAULT if pretrained else None  # type: ignore[attr-defined]
-    norm = FrozenBatchNorm2d if pretrained else nn.BatchNorm2d
-    return resnet_fpn_backbone(
-        backbone_name=name, weights=weights, norm_layer=norm, trainable_layers=3 if pretrained else 5
-    )
-
-
-def _check_classes(num_classes: int) -> None:
-    if num_classes < 2:
-        raise ValueError(f"num_classes counts the background and must be at least 2, got {num_classes}")
-
-
-def _check_rois(box_batch_size_per_image: int) -> None:
-    if box_batch_size_per_image < 4:
-        raise ValueError(
-            "box_batch_size_per_image must be at least 4, so that one proposal in four may lie on an object, got "
-            f"{box_batch_size_per_image}"
-        )
-
-
-def _check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: int, is_training: bool) -> None:
-    if targets is None and is_training:
-        raise ValueError("targets must be given in training, got None; call eval() for detections")
-    if targets is not None and len(targets) != num_images:
-        raise ValueError(f"targets must hold one entry per image ({num_images}), got {len(targets)}")
-    for row, boxes in enumerate(target["boxes"] for target in targets or ()):
-        if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise ValueError(f"boxes must have shape (n, 4), got {tuple(boxes.shape)} for image {row}")
-        flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
-        if bool(flat.any()):
-            raise ValueError(f"boxes must have an area, got {boxes[torch.where(flat)[0][0]].tolist()} for image {row}")
+    return make_detector(TrueSizeMaskRCNN, MaskRCNN, backbone, centers, pretrained, settings, **training)
 
 
 KIND = Kind(model=TrueSizeMaskRCNN, predict=ObjectPrediction)

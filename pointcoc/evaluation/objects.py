@@ -30,7 +30,9 @@ def open_objects(
     root, has_masks, info = check_folder("data", data), model.config.kind == "mask_rcnn", model.weights_info
     images: CocoImages
     if annotations is None and is_yolo(root):
-        labels = None if info.class_names is None else info.match_classes(yolo_names(root), str(root))
+        names, labels = yolo_names(root), None
+        if names is not None and info.class_names is not None:
+            labels = info.match_classes(names, str(root))
         images = YoloImages(root, split or "val", masks=has_masks, labels=labels)
     else:
         folder, file = find_coco(root, split, annotations)
