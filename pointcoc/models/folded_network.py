@@ -21,7 +21,7 @@ from pointcoc.nn.stage import Stage
 from pointcoc.ops.native_library import native_library
 from pointcoc.ops.native_stage import COMPUTES
 from pointcoc.ops.options import why_not_options
-from pointcoc.pointset import PointSet, check_images
+from pointcoc.pointset import PointSet, check_images, image_sides
 
 KERNELS = ("torch", "native")
 
@@ -85,9 +85,8 @@ class FoldedNet(ClusterNetwork):
             return super()._enter(input, plan)
         check_tensor(input, self.config)
         check_images(input)
-        num, _, height, width = input.shape
         dtype = torch.promote_types(input.dtype, torch.float32)
-        return input, make_grid_plan((height, width), num, self.config.geometry, input.device, dtype)
+        return input, make_grid_plan(image_sides(input), input.shape[0], self.config.geometry, input.device, dtype)
 
 
 def _check_kernels(kernels: str, config: NetworkConfig) -> None:
