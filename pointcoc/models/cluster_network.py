@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointcoc.checks import check_not_recorded
 from pointcoc.geometry import NetworkPlan, Segments, make_plan, segment_mean
 from pointcoc.models.cloud_input import fit_points, read_clouds
 from pointcoc.models.clusters import StageClusters, stage_clusters
@@ -151,6 +152,7 @@ class ClusterNetwork(nn.Module):
         return points
 
     def _read(self, input: Tensor | PointSet | Any) -> PointSet:
+        check_not_recorded()
         config = self.config
         if not config.on_lattice:
             return read_clouds(input, config.in_channels, config.pos_dim)

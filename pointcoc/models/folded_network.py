@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_not_recorded
 from pointcoc.geometry import NetworkPlan
 from pointcoc.geometry.plan import make_grid_plan
 from pointcoc.models.cluster_network import ClusterNetwork
@@ -83,6 +83,7 @@ class FoldedNet(ClusterNetwork):
         """Return a tensor of images as it is: the first reducer knows the coordinates of each size."""
         if plan is not None or not isinstance(input, Tensor) or not self.config.reads_images:
             return super()._enter(input, plan)
+        check_not_recorded()
         check_tensor(input, self.config)
         check_images(input)
         dtype = torch.promote_types(input.dtype, torch.float32)
