@@ -207,7 +207,7 @@ def test_training_networks_and_missing_packages_are_named(monkeypatch, tmp_path:
 
 
 def test_kinds_and_folders_that_cannot_be_exported(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="net must be a ContextClusterNet or a Sem.*, got PointMLPCoC, which cannot"):
+    with pytest.raises(ValueError, match=r"or a SemanticFPN on one, got PointMLPCoC, which cannot"):
         export_network(PointMLPCoC.from_preset("pointmlp_coc"), tmp_path / "net.pt2", num_points=256)
     with pytest.raises(FileNotFoundError, match=r"the folder of path must be an existing folder.*nowhere"):
         export_network(image_net(), tmp_path / "nowhere" / "net.pt2", size=(8, 8))

@@ -91,7 +91,8 @@ def folded(net: Exportable) -> Exportable:
     for stage in stages:
         assert isinstance(stage, Stage)
         for b, block in enumerate(stage):
-            stage[b] = fold_block(block)
-            if isinstance(stage[b], FoldedBlock) and stage[b].backend == "auto":
-                stage[b].backend = "reference"
+            one = fold_block(block)
+            if isinstance(one, FoldedBlock) and one.backend == "auto":
+                one.backend = "reference"
+            stage[b] = one
     return net
