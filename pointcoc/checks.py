@@ -150,3 +150,15 @@ def import_extra(module: str, extra: str = "train", needs: str = "this data set 
         if not is_extra:  # the package is there and lacks something of its own
             raise
         raise ImportError(f"{needs} {missing}; install it with: pip install 'pointcoc[{extra}]'") from error
+
+
+def check_not_recorded() -> None:
+    """Raise RuntimeError under torch.jit.trace, which would record the geometry of one input as constants."""
+    import torch
+
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            "torch.jit.trace and the old ONNX exporter (dynamo=False) cannot record point sets: use "
+            "pointcoc.export.export_network, torch.export.export(net, (input,), strict=False), or "
+            "torch.onnx.export(net, (input,), path, dynamo=True)"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -317,6 +318,18 @@ def cloud_to_points(clouds: Tensor, pos_dim: int = 3) -> PointSet:
     return PointSet(x, pos, torch.arange(num_sets + 1, device=x.device) * size, size=size)
 
 
+def image_sides(images: Tensor) -> tuple[int, int]:
+    """Return height and width of images (..., H, W); of a compiled graph they are numbers, never symbols.
+
+    torch.compile makes symbols of sides that change. Regions and windows of symbols are long formulas: a graph for all
+    sides takes minutes, one for each size seconds. Exported programs keep symbols.
+    """
+    height, width = images.shape[-2:]
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        return operator.index(height), operator.index(width)
+    return height, width
+
+
 def pixel_coordinates(grid: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the two coordinate features of every pixel, ``[x - 0.5, y - 0.5]``, shape (H, W, 2)."""
     exact = torch.promote_types(dtype, torch.float32)
@@ -345,7 +358,7 @@ def counts_to_ptr(counts: Tensor) -> Tensor:
 
 def _grid_points(images: Tensor) -> PointSet:
     check_images(images)
-    num_sets, _, height, width = images.shape
+    num_sets, (height, width) = images.shape[0], image_sides(images)
     coordinates = pixel_coordinates((height, width), images.device, images.dtype)
     pixels = images.permute(0, 2, 3, 1)
     x = torch.cat([pixels, coordinates.expand(num_sets, -1, -1, -1)], dim=-1)

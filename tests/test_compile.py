@@ -85,15 +85,43 @@ def test_an_image_network_is_one_graph(backend: str, size: int, checkpointing: b
         torch.testing.assert_close(one, other)
 
 
-def test_a_size_is_compiled_once() -> None:
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_a_size_is_compiled_once_and_batches_share_its_graph(is_folded: bool) -> None:
     net = ContextClusterNet.from_preset("coc_nano", **SMALL, num_classes=3).eval()
     counter = CompileCounter()
-    compiled = torch.compile(net, fullgraph=True, backend=counter, dynamic=False)
+    compiled = torch.compile(net.fuse() if is_folded else net, fullgraph=True, backend=counter)  # without options
+    found = []
     with torch.no_grad():
-        for size in (24, 17, 24, 17):
+        for num, height, width in ((2, 24, 24), (2, 17, 24), (2, 24, 24), (3, 17, 24), (5, 17, 24), (2, 17, 24)):
+            images = torch.rand(num, 3, height, width)
+            torch.testing.assert_close(compiled(images), net(images), rtol=0, atol=1e-4)
+            found.append(counter.frame_count)
+    assert found == [1, 2, 2, 3, 3, 3]
+
+
+def test_graphs_hold_no_formulas_of_image_sides() -> None:
+    """Regions of symbolic sides take minutes to trace."""
+    net = ContextClusterNet.from_preset("coc_nano", **SMALL, num_classes=3).eval()
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _: list) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(net, fullgraph=True, backend=keep)
+    with torch.no_grad():
+        for size in (24, 17, 19):
             compiled(torch.rand(2, 3, size, size))
-            compiled(torch.rand(2, 3, size, size))
-    assert counter.frame_count == 2
+    symbols = [
+        side.node.expr.free_symbols
+        for graph in graphs
+        for node in graph.graph.nodes
+        if isinstance(value := node.meta.get("example_value"), Tensor)
+        for side in value.shape
+        if isinstance(side, torch.SymInt)
+    ]
+    assert len(graphs) == 3
+    assert not any(symbols)
 
 
 def test_a_list_of_images_is_one_graph() -> None:

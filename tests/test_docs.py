@@ -62,7 +62,7 @@ def test_pages_run_from_top_to_bottom(page: str, place: Path) -> None:
     torch.manual_seed(0)
     if page in ("weights", "timm"):
         write_official_checkpoint(place / "coc_tiny.pth.tar")
-    if page == "gallery":
+    if page in ("gallery", "timm"):
         pytest.importorskip("pytorch_grad_cam", reason="class activation maps need the extra viz")
     if page in ("gallery", "segmentation", "detection"):
         write_inputs(place)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ from torch import Tensor
 
 from pointcoc import ContextClusterNet
 from pointcoc.export import ExportForm, even_side, export_network, export_program, smallest_side
-from pointcoc.models import PRESETS, PointMLPCoC, preset
+from pointcoc.export.onnx_file import metadata
+from pointcoc.models import PRESETS, CloudTransform, ImageTransform, PointMLPCoC, WeightsInfo, preset
+from pointcoc.models.dense import StageMaps
 from pointcoc.models.timm_adapter import ContextClusterModel
 
 TWO = {"depths": (1, 1), "dims": (16, 24), "heads": 2, "head_dims": 8, "mlp_ratios": 2.0, "num_classes": 5}
@@ -130,9 +135,12 @@ def assert_close_where_equal(found: list[np.ndarray], expected: tuple[Tensor, ..
 
 @pytest.mark.parametrize(("size", "dynamic"), [((20, 13), False), ((32, 24), True)])
 def test_onnx_of_images(size: tuple[int, int], dynamic: bool, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     net = image_net(torch.float32)
     path = export_network(net, tmp_path / "net.onnx", size=size, dynamic=dynamic, output="assignments")
+    sides = ["height", "width"] if dynamic else list(size)
+    assert axes(onnx.load(path))["input"] == ["batch", 3, *sides]
     for num, given in ((1, size), (6, (16, 40) if dynamic else size)):
         with torch.no_grad():
             expected = ExportForm(net, "assignments")(images(num, *given, dtype=torch.float32))
@@ -199,7 +207,7 @@ def test_training_networks_and_missing_packages_are_named(monkeypatch, tmp_path:
 
 
 def test_kinds_and_folders_that_cannot_be_exported(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="net must be a ContextClusterNet, got PointMLPCoC, which cannot be exported"):
+    with pytest.raises(ValueError, match=r"or a SemanticFPN on one, got PointMLPCoC, which cannot"):
         export_network(PointMLPCoC.from_preset("pointmlp_coc"), tmp_path / "net.pt2", num_points=256)
     with pytest.raises(FileNotFoundError, match=r"the folder of path must be an existing folder.*nowhere"):
         export_network(image_net(), tmp_path / "nowhere" / "net.pt2", size=(8, 8))
@@ -212,3 +220,148 @@ def test_onnx_of_other_sizes_needs_even_sides(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     with pytest.raises(ValueError, match=r"multiples of 8, also for size, got \(20, 13\)"):
         export_network(image_net(torch.float32), tmp_path / "net.onnx", size=(20, 13), dynamic=True)
+
+
+# What files state.
+
+
+def axes(model) -> dict[str, list]:
+    """Axes of the inputs and outputs of an ONNX model: names and sizes."""
+    return {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+
+
+def test_onnx_names_axes_and_states_what_the_weights_do(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    net = image_net(torch.float32, num_classes=2)
+    transform = ImageTransform(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    net.weights_info = WeightsInfo(class_names=["cat", "dög"], transform=transform)
+    model = onnx.load(export_network(net, tmp_path / "net.onnx", size=(16, 24)))
+    assert axes(model) == {"input": ["batch", 3, 16, 24], "logits": ["batch", 2]}
+    stated = {one.key: json.loads(one.value) for one in model.metadata_props}
+    assert stated["class_names"] == {"0": "cat", "1": "dög"}
+    assert (stated["mean"], stated["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+
+
+def test_onnx_of_clouds_states_the_transform(tmp_path: Path) -> None:
+    net = cloud_net(torch.float32)
+    net.weights_info = WeightsInfo(transform=CloudTransform(num_points=40))
+    stated = metadata(ExportForm(net))
+    assert json.loads(stated["num_points"]) == 40
+    assert "class_names" not in stated
+
+
+# Quantized weights.
+
+
+def test_onnxruntime_quantizes_every_product_with_weights(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    # Large enough that the exporter would not fold norms by itself.
+    net = image_net(torch.float32, dims=(64, 96), mlp_ratios=8.0, num_classes=5)
+    path = export_network(net, tmp_path / "net.onnx", size=(16, 16))
+    initial = {one.name for one in onnx.load(path).graph.initializer}
+    products = [node for node in onnx.load(path).graph.node if node.op_type in ("MatMul", "Gemm", "Conv", "Einsum")]
+    assert sum(node.input[1] in initial for node in products) == 2 * 4 + 2 + 1  # blocks, reducers, classifier
+    quantization.quantize_dynamic(path, tmp_path / "int8.onnx")
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node)
+    assert (kinds["MatMulInteger"], kinds["ConvInteger"]) == (2 * 4 + 1, 2)
+    x = images(4, 16, 16, dtype=torch.float32)
+    (found,) = run_onnx(tmp_path / "int8.onnx", x)
+    assert np.isfinite(found).all()
+
+
+class LinearOnly(Tensor):
+    """Weights that know nothing but linear layers, like those of quantization packages."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ not in ("linear", "__get__", "requires_grad_", "dim", "type"):
+            raise NotImplementedError(f"a quantized weight was asked for {func.__name__}")
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+
+def pack(net: torch.nn.Module) -> torch.nn.Module:
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Linear):
+            weight = layer.weight.detach().as_subclass(LinearOnly)
+            weight.requires_grad_(False)
+            layer._parameters["weight"] = weight
+    return net
+
+
+@pytest.mark.parametrize("kind", ["image", "folded image", "cloud"])
+def test_packed_weights_are_only_multiplied(kind: str) -> None:
+    net = cloud_net() if kind == "cloud" else image_net()
+    x = torch.rand(2, 40, 3, dtype=torch.float64) if kind == "cloud" else images(2, 20, 13)
+    with torch.no_grad():
+        expected = net(x)
+        packed = pack(net.fuse() if kind == "folded image" else net)
+        torch.testing.assert_close(packed(x), expected, rtol=0, atol=1e-9)
+
+
+def test_weights_of_torchao() -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    net = image_net(torch.float32)
+    quantized = copy.deepcopy(net)
+    torchao.quantize_(quantized, torchao.Int8WeightOnlyConfig())
+    assert type(quantized.stages[0][0].cluster.f.weight) is not torch.nn.Parameter
+    x = images(4, 20, 13, dtype=torch.float32)
+    with torch.no_grad():
+        rounded = [one.mean((2, 3)) for one in quantized.forward_intermediates(x)]
+        torch.testing.assert_close(rounded[0], net.forward_intermediates(x)[0].mean((2, 3)), rtol=0.1, atol=0.1)
+        compiled = torch.compile(quantized, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), quantized(x))
+
+
+# Dense models, and other ways to record.
+
+
+def dense_net() -> ContextClusterNet:
+    narrow = {"depths": 1, "dims": (8, 12, 16, 20), "heads": 2, "head_dims": 4, "mlp_ratios": 2.0}
+    return order_one_network(preset("coc_tiny", num_classes=0, dense=True, **narrow), torch.float32)
+
+
+def test_semantic_fpn(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    segmentation = pytest.importorskip("pointcoc.segmentation")
+    torch.manual_seed(0)
+    model = segmentation.SemanticFPN(StageMaps(dense_net()), num_classes=5).eval()
+    x = images(3, 32, 64, dtype=torch.float32)
+    path = export_network(model, tmp_path / "net.onnx", size=(32, 64))
+    with torch.no_grad():
+        found, expected = torch.from_numpy(run_onnx(path, x)[0]), model(x)
+    assert found.shape == (3, 5, 32, 64)
+    # A point that chooses another of two equal centers changes the pixels around it alone.
+    assert ((found - expected).abs() < 1e-3).double().mean() > 0.95
+    with pytest.raises(ValueError, match="SemanticFPN is exported with its logits alone, got output='stages'"):
+        export_network(model, path, size=(32, 64), output="stages")
+
+
+def test_detectors_name_the_part_that_can_be_exported(tmp_path: Path) -> None:
+    detection = pytest.importorskip("pointcoc.detection")
+    model = detection.TrueSizeMaskRCNN(StageMaps(dense_net()), num_classes=3).eval()
+    with pytest.raises(ValueError, match=r"TrueSizeMaskRCNN cannot be exported.*model\.backbone\.backbone\.net, path"):
+        export_network(model, tmp_path / "net.pt2", size=(32, 64))
+    path = export_network(model.backbone.backbone.net, tmp_path / "net.pt2", size=(32, 64), output="stages")
+    assert [tuple(one.shape) for one in load(path)(images(1, 32, 64, dtype=torch.float32))][-1] == (1, 20, 1, 2)
+
+
+@pytest.mark.parametrize("kind", ["image", "folded image", "cloud", "pointmlp"])
+def test_tracing_names_torch_export(kind: str, tmp_path: Path) -> None:
+    if kind == "pointmlp":
+        net = PointMLPCoC.from_preset("pointmlp_coc", num_classes=2).eval()
+    else:
+        net = cloud_net(torch.float32) if kind == "cloud" else image_net(torch.float32)
+    net = net.fuse() if kind == "folded image" else net
+    x = images(1, 8, 8, dtype=torch.float32) if "image" in kind else torch.rand(1, 40, 3)
+    with pytest.raises(RuntimeError, match=r"dynamo=False\) cannot record point sets: use .*torch\.export\.export"):
+        torch.jit.trace(net, x)
+    if kind == "image":
+        with pytest.warns(DeprecationWarning), pytest.raises(RuntimeError, match=r"torch\.export\.export"):
+            torch.onnx.export(net, (x,), tmp_path / "net.onnx", dynamo=False)

@@ -410,3 +410,76 @@ def test_training_with_moving_average() -> None:
     assert losses[-1] < losses[0]
     assert average.module.eval()(x).shape == (4, 2)
     assert not torch.equal(average.module.head.weight, net.head.weight)
+
+
+# Tools that look inside.
+
+
+def visible() -> tuple[nn.Module, Tensor, Tensor]:
+    """A narrow model whose blocks matter, two images of a size that splits unevenly, and their labels."""
+    torch.manual_seed(0)
+    net = small(num_classes=3, layer_scale=1.0).eval()
+    return net, noise(2, 3, 50, 37), torch.tensor([0, 2])
+
+
+def test_gradients_of_each_sample() -> None:
+    net, x, labels = visible()
+    parameters = {name: value.detach() for name, value in net.named_parameters()}
+
+    def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(net, parameters, (image[None],))
+        return nn.functional.cross_entropy(logits, label[None])
+
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, x, labels)
+    for i in range(2):
+        alone = nn.functional.cross_entropy(net(x[i : i + 1]), labels[i : i + 1])
+        for (name, _), one in zip(
+            net.named_parameters(), torch.autograd.grad(alone, list(net.parameters())), strict=True
+        ):
+            torch.testing.assert_close(found[name][i], one, rtol=1e-4, atol=1e-6)
+
+
+def test_maps_of_stages_are_modules() -> None:
+    net, x, _ = visible()
+    seen = []
+    handles = [one.register_forward_hook(lambda module, inputs, output: seen.append(output)) for one in net.stage_maps]
+    _, maps = net.forward_intermediates(x)
+    assert all(torch.equal(one, other) for one, other in zip(seen, maps, strict=True))
+    for handle in handles:
+        handle.remove()
+    assert not any(name.startswith("stage_maps") for name in net.state_dict())
+    net.prune_intermediate_layers((1,))
+    assert len(net.stage_maps) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")  # of others
+def test_grad_cam_of_a_stage() -> None:
+    grad_cam = pytest.importorskip("pytorch_grad_cam")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+    net, x, labels = visible()
+    with grad_cam.GradCAM(net, [net.stage_maps[2]]) as cam:
+        heat = torch.from_numpy(cam(x, [targets.ClassifierOutputTarget(int(label)) for label in labels]))
+    kept: list[Tensor] = []
+    net.stage_maps[2].register_forward_hook(lambda module, inputs, output: kept.append(output))
+    (slope,) = torch.autograd.grad(net(x)[range(2), labels].sum(), kept)
+    expected = (slope.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
+    expected = nn.functional.interpolate(scale(expected), (50, 37), mode="bilinear")
+    torch.testing.assert_close(heat, scale(expected)[:, 0].detach(), rtol=0, atol=1e-3)
+
+
+def scale(maps: Tensor) -> Tensor:
+    """Scale maps (B, 1, H, W) to 0 to 1 each."""
+    maps = maps - maps.amin((2, 3), keepdim=True)
+    return maps / (1e-7 + maps.amax((2, 3), keepdim=True))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")  # of others
+def test_captum_on_stages_and_blocks() -> None:
+    attr = pytest.importorskip("captum.attr")
+    net, x, labels = visible()
+    assert attr.LayerGradCam(net, net.stage_maps[2]).attribute(x, labels).shape == (2, 1, 4, 3)
+    # A layer inside a block sees one row a point, in the order of regions.
+    assert attr.LayerActivation(net, net.stages[2][0].mlp).attribute(x).shape == (2 * 4 * 3, 16)
+    change = attr.IntegratedGradients(net).attribute(x, target=labels, n_steps=32).sum((1, 2, 3))
+    difference = (net(x) - net(torch.zeros_like(x)))[range(2), labels]
+    torch.testing.assert_close(change, difference, rtol=0.3, atol=0.05)

@@ -4,7 +4,7 @@ import argparse
 
 from pointcoc.commands import Commands
 from pointcoc.export import FORMATS, OUTPUTS, ExportForm, export_network
-from pointcoc.models import open_network
+from pointcoc.models import load
 
 
 def add(commands: Commands) -> None:
@@ -17,8 +17,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder of a run, folder that save_pretrained or `pointcoc convert` wrote, name on the hub, or preset "
-        "whose weights were converted",
+        help="folder of a run of a classifier or a Semantic FPN, folder that save_pretrained or `pointcoc convert` "
+        "wrote, name on the hub, or preset whose weights were converted",
     )
     parser.add_argument("out", metavar="OUT", help=f"file to write, its name ends with {' or '.join(FORMATS)}")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="size of the images")
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the subcommand `export`."""
-    net = open_network(options.source)
+    net = load(options.source)
     size = None if options.size is None else tuple(options.size)
     path = export_network(net, options.out, size, options.num_points, options.dynamic, options.output)
     names = ", ".join(ExportForm(net, options.output).output_names)

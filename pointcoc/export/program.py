@@ -9,51 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pointcoc.checks import check_choice, check_folder, import_extra
+from pointcoc.checks import check_choice, check_folder
+from pointcoc.export.forms import Exportable, ExportForm, cluster_net, folded
+from pointcoc.export.onnx_file import check_onnx, write_onnx
 from pointcoc.models import ContextClusterNet, NetworkConfig
 
 FORMATS = (".pt2", ".onnx")
-ONNX_DTYPES = (torch.float32, torch.float16)
 OUTPUTS = ("logits", "stages", "assignments")
 FIXED_BACKENDS = {"ragged": "its shapes depend on the data", "triton": "its kernels need Triton and a GPU"}
 
 
-class ExportForm(nn.Module):
-    """A network as plain tensors in and out, with the names they get in the exported file.
-
-    Args:
-        net: the network.
-        output: "logits" (B, num_classes); "stages", the map (B, dim, H, W) of each stage, images only; or
-            "assignments", the logits and the center of each point in each block, (points of the stage, heads).
-    """
-
-    def __init__(self, net: ContextClusterNet, output: str = "logits"):
-        super().__init__()
-        self.net, self.output = net, output
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the outputs, in their order."""
-        depths = self.net.config.depths
-        if self.output == "stages":
-            return [f"stage{s + 1}" for s in range(len(depths))]
-        blocks = [f"center_stage{s + 1}_block{b + 1}" for s, depth in enumerate(depths) for b in range(depth)]
-        return ["logits", *blocks] if self.output == "assignments" else ["logits"]
-
-    def forward(self, input: Tensor) -> tuple[Any, ...]:
-        """Map images (B, C, H, W) or clouds (B, N, C) to the outputs."""
-        # Of the class itself: the timm form of a network overrides these methods.
-        if self.output == "stages":
-            return tuple(ContextClusterNet.forward_intermediates(self.net, input))
-        _, features, assigned, _ = self.net._run(input, None, is_watched=self.output == "assignments")
-        logits = ContextClusterNet.forward_head(self.net, features)
-        return (logits, *[block.center for stage in assigned for block in stage])
-
-
 def export_network(
-    net: ContextClusterNet,
+    net: Exportable,
     path: str | Path,
     size: tuple[int, int] | None = None,
     num_points: int | None = None,
@@ -62,8 +31,11 @@ def export_network(
 ) -> Path:
     """Write a network as one graph with a batch of any size.
 
+    The constants of norms are folded into the layers beside them. An ONNX file names its axes (batch, height, width)
+    and states class names, mean and standard deviation, if the network does (`weights_info`).
+
     Args:
-        net: in evaluation mode; the graph has its device and dtype.
+        net: a `ContextClusterNet`, or a `SemanticFPN` on one, in evaluation mode; the graph has its device and dtype.
         path: file to write; ``.pt2`` for torch.export (torch.export.load reads it), ``.onnx`` for ONNX.
         size: (height, width) of the images.
         num_points: points of each cloud, for networks that read clouds.
@@ -87,7 +59,9 @@ def export_network(
     _check(net, dynamic, output)
     example = example_input(net, size, num_points)
     if path.suffix == ".onnx":
-        _write_onnx(net, path, example, dynamic, output)
+        multiple = even_side(cluster_net(net).config) if dynamic else 1
+        check_onnx(example, multiple)
+        write_onnx(export_program(net, example, dynamic, output, multiple), ExportForm(net, output), path)
     else:
         torch.export.save(export_program(net, example, dynamic, output), path)
     return path
@@ -95,7 +69,7 @@ def export_network(
 
 @torch.no_grad()
 def export_program(
-    net: ContextClusterNet, example: Tensor, dynamic: bool = False, output: str = "logits", multiple: int = 1
+    net: Exportable, example: Tensor, dynamic: bool = False, output: str = "logits", multiple: int = 1
 ) -> torch.export.ExportedProgram:
     """Trace a network with torch.export; the batch may have any size.
 
@@ -110,29 +84,31 @@ def export_program(
         ValueError: if the network or an option cannot be exported; the message says what to do.
     """
     _check(net, dynamic, output)
+    net = folded(net)
     shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
     if dynamic:
         shapes |= {
-            axis: torch.export.Dim(name, min=smallest_side(net.config))
+            axis: torch.export.Dim(name, min=smallest_side(cluster_net(net).config))
             if multiple == 1
             else multiple * torch.export.Dim(f"{name}_over_{multiple}", min=1)
             for axis, name in ((2, "height"), (3, "width"))
         }
-    if dynamic and multiple == 1 and min(example.shape[2:]) < smallest_side(net.config):
+    smallest = smallest_side(cluster_net(net).config) if dynamic else 1
+    if multiple == 1 and min(example.shape[2:]) < smallest:
         raise ValueError(
-            f"images of other sizes need sides of at least {smallest_side(net.config)} for this network, also for "
-            f"size, got {tuple(example.shape[2:])}; give such a size, or one fixed size"
+            f"images of other sizes need sides of at least {smallest} for this network, also for size, "
+            f"got {tuple(example.shape[2:])}; give such a size, or one fixed size"
         )
     return torch.export.export(ExportForm(net, output), (example,), dynamic_shapes={"input": shapes}, strict=False)
 
 
-def example_input(net: ContextClusterNet, size: tuple[int, int] | None, num_points: int | None) -> Tensor:
+def example_input(net: Exportable, size: tuple[int, int] | None, num_points: int | None) -> Tensor:
     """Return a batch of two inputs of the network, noise.
 
     Raises:
         ValueError: if the size does not fit the kind of the network.
     """
-    config, like = net.config, next(net.parameters())
+    config, like = cluster_net(net).config, next(net.parameters())
     if config.on_lattice:
         if size is None or num_points is not None or len(size) != 2 or min(size) < 1:
             raise ValueError(f"this network reads images: give size=(height, width), got size={size}, {num_points=}")
@@ -164,13 +140,17 @@ def _tiled_sides(config: NetworkConfig) -> list[int]:
     ]
 
 
-def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
-    if not isinstance(net, ContextClusterNet):
-        raise ValueError(f"net must be a ContextClusterNet, got {type(net).__name__}, which cannot be exported")
+def _check(net: Exportable, dynamic: bool, output: str) -> None:
+    config = cluster_net(net).config
     check_choice("output", output, OUTPUTS)
-    config, is_cloud = net.config, not net.config.on_lattice
+    is_cloud = not config.on_lattice
     has_regions = config.window is not None or any(regions != 1 for regions in config.regions)
     for is_wrong, sentence in (
+        (
+            output != "logits" and not isinstance(net, ContextClusterNet),
+            f"{type(net).__name__} is exported with its logits alone, got output={output!r}; export its network "
+            "(model.backbone.net) for others",
+        ),
         (net.training, "the network is in training mode, where it drops paths at random: call net.eval() first"),
         (
             config.backend in FIXED_BACKENDS,
@@ -194,28 +174,3 @@ def _check(net: ContextClusterNet, dynamic: bool, output: str) -> None:
     ):
         if is_wrong:
             raise ValueError(sentence)
-
-
-def _write_onnx(net: ContextClusterNet, path: Path, example: Tensor, dynamic: bool, output: str) -> None:
-    for package in ("onnx", "onnxscript"):
-        import_extra(package, "onnx", "writing ONNX needs")
-    if example.dtype not in ONNX_DTYPES:
-        raise ValueError(f"ONNX runtimes read float32 and float16, got {example.dtype}; call net.float() first")
-    multiple = even_side(net.config) if dynamic else 1
-    if dynamic and any(side % multiple for side in example.shape[2:]):
-        raise ValueError(
-            f"ONNX with other sizes needs sides that are multiples of {multiple}, also for size, got "
-            f"{tuple(example.shape[2:])}; give such a size, or one fixed size"
-        )
-    from pointcoc.export.onnx_functions import TRANSLATIONS
-
-    written = torch.onnx.export(
-        export_program(net, example, dynamic, output, multiple),
-        input_names=["input"],
-        output_names=ExportForm(net, output).output_names,
-        custom_translation_table=TRANSLATIONS,
-        dynamo=True,
-        verbose=False,
-    )
-    assert written is not None
-    written.save(path)

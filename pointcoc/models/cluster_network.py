@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointcoc.geometry import NetworkPlan, Segments, make_plan, segment_mean
+from pointcoc.checks import check_not_recorded
+from pointcoc.geometry import NetworkPlan, Segments, StagePlan, make_plan, segment_mean
 from pointcoc.models.cloud_input import fit_points, read_clouds
 from pointcoc.models.clusters import StageClusters, stage_clusters
 from pointcoc.models.config import NetworkConfig, check_tensor, stage_numbers
@@ -115,6 +116,7 @@ class ClusterNetwork(nn.Module):
         outputs, assignments = [], []
         for s, stage in enumerate(plan.stages):
             x, assigned = self.stages[s](self.reducers[s](x, stage), stage, is_watched)
+            x = self._show(s, x, stage)
             normal = x if self.stage_norms is None else apply_norm(self.stage_norms[s], x, stage.sets)
             outputs.append(stage.anchors.with_x(normal))
             assignments.append(assigned)
@@ -122,6 +124,10 @@ class ClusterNetwork(nn.Module):
         if self.norm is not None and len(outputs) == self.config.num_stages:  # a plan may end at an earlier stage
             last = last.with_x(apply_norm(self.norm, x, plan.stages[-1].sets))
         return outputs, last, assignments, plan
+
+    def _show(self, s: int, x: Tensor, stage: StagePlan) -> Tensor:
+        """Show the rows of stage `s` to whoever watches it, and return them."""
+        return x
 
     def _enter(self, input: Tensor | PointSet | Any, plan: NetworkPlan | None) -> tuple[Tensor, NetworkPlan]:
         """Return what the first reducer reads, rows in the order of the plan, and the plan."""
@@ -151,6 +157,7 @@ class ClusterNetwork(nn.Module):
         return points
 
     def _read(self, input: Tensor | PointSet | Any) -> PointSet:
+        check_not_recorded()
         config = self.config
         if not config.on_lattice:
             return read_clouds(input, config.in_channels, config.pos_dim)

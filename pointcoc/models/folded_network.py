@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_not_recorded
 from pointcoc.geometry import NetworkPlan
 from pointcoc.geometry.plan import make_grid_plan
 from pointcoc.models.cluster_network import ClusterNetwork
@@ -21,7 +21,7 @@ from pointcoc.nn.stage import Stage
 from pointcoc.ops.native_library import native_library
 from pointcoc.ops.native_stage import COMPUTES
 from pointcoc.ops.options import why_not_options
-from pointcoc.pointset import PointSet, check_images
+from pointcoc.pointset import PointSet, check_images, image_sides
 
 KERNELS = ("torch", "native")
 
@@ -83,11 +83,11 @@ class FoldedNet(ClusterNetwork):
         """Return a tensor of images as it is: the first reducer knows the coordinates of each size."""
         if plan is not None or not isinstance(input, Tensor) or not self.config.reads_images:
             return super()._enter(input, plan)
+        check_not_recorded()
         check_tensor(input, self.config)
         check_images(input)
-        num, _, height, width = input.shape
         dtype = torch.promote_types(input.dtype, torch.float32)
-        return input, make_grid_plan((height, width), num, self.config.geometry, input.device, dtype)
+        return input, make_grid_plan(image_sides(input), input.shape[0], self.config.geometry, input.device, dtype)
 
 
 def _check_kernels(kernels: str, config: NetworkConfig) -> None:

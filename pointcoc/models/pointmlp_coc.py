@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from pointcoc.checks import check_choice
+from pointcoc.checks import check_choice, check_not_recorded
 from pointcoc.geometry import Segments, farthest_points
 from pointcoc.geometry.neighbors import knn_segments
 from pointcoc.geometry.segments import segment_extreme
@@ -142,6 +142,7 @@ class PointMLPCoC(HubMixin):
 
     def _points(self, input: Tensor | PointSet | Any) -> PointSet:
         """Read any input as a PointSet and check its channels, values and the sizes of its sets."""
+        check_not_recorded()
         points = fit_points(read_clouds(input, self.config.in_channels), next(self.parameters(), None))
         if not torch.compiler.is_compiling():
             _check_counts(points.with_x(points.x[:, :0]).validate(), self.config)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pointcoc.checks import check_range
-from pointcoc.geometry import NetworkPlan
+from pointcoc.geometry import NetworkPlan, StagePlan
 from pointcoc.models.config import PER_STAGE, NetworkConfig, stage_numbers
 from pointcoc.models.network import ContextClusterNet
 
@@ -42,6 +42,7 @@ class ContextClusterModel(ContextClusterNet):
         _check_pool(global_pool, config.num_classes)
         super().__init__(config)
         self.global_pool = global_pool
+        self.stage_maps = nn.ModuleList(nn.Identity() for _ in range(config.num_stages))
 
     @property
     def num_classes(self) -> int:
@@ -133,6 +134,11 @@ class ContextClusterModel(ContextClusterNet):
         maps = [outputs[s].to_maps() for s in chosen]
         return maps if intermediates_only else (last.to_maps(), maps)
 
+    def _show(self, s: int, x: Tensor, stage: StagePlan) -> Tensor:
+        """Pass the map of a stage through a module of its own, which hooks can watch."""
+        maps = stage.anchors.with_x(x).to_maps()
+        return self.stage_maps[s](maps).movedim(1, -1).flatten(0, -2)
+
     def _plan_until(self, x: Tensor, stage: int) -> NetworkPlan:
         plan = self.plan(x)
         return replace(plan, stages=plan.stages[: stage + 1])
@@ -165,6 +171,7 @@ class ContextClusterModel(ContextClusterNet):
         kept = {name: value[:num_stages] for name, value in settings.items() if value is not None}
         self.config = self.config.replace(**kept)
         self.reducers, self.stages = self.reducers[:num_stages], self.stages[:num_stages]
+        self.stage_maps = self.stage_maps[:num_stages]
         if self.stage_norms is not None:
             self.stage_norms = self.stage_norms[:num_stages]
 

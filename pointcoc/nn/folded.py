@@ -47,8 +47,19 @@ def are_plain(*modules: nn.Module) -> bool:
     """Whether modules do what their class does and nobody watches them, so that their parameters say it all.
 
     Adapters, quantized layers and parametrizations have classes of their own; hooks must see their module called.
+    Quantized weights are tensors of a class of their own, in linear layers: these compute `linear`, nothing else.
     """
-    return all(type(one) in PLAIN and not (one._forward_hooks or one._forward_pre_hooks) for one in modules)
+    return all(
+        type(one) in PLAIN
+        and not (one._forward_hooks or one._forward_pre_hooks)
+        and not any(is_packed(parameter) for parameter in one._parameters.values())
+        for one in modules
+    )
+
+
+def is_packed(parameter: Tensor | None) -> bool:
+    """Whether a parameter is of a class of its own, as quantized weights are; such classes know few operations."""
+    return parameter is not None and type(parameter) not in (Tensor, nn.Parameter)
 
 
 def frozen(value: Tensor) -> nn.Parameter:

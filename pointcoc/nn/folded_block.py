@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from pointcoc.geometry.regions import Regions
 from pointcoc.geometry.segments import Segments
 from pointcoc.nn.block import ClusterBlock, has_plain_cluster, has_plain_mlp
-from pointcoc.nn.folded import after_norm, before_scale, frozen
+from pointcoc.nn.folded import after_norm, before_scale, frozen, is_packed
 from pointcoc.nn.mlp import split_rows
 from pointcoc.nn.norm import apply_norm
-from pointcoc.ops import Assignment, ClusterWeights, cluster_layer
+from pointcoc.ops import Assignment, ClusterWeights, cluster_layer, context_cluster
 from pointcoc.ops.inference_linear import inference_linear
 
 
@@ -44,6 +44,10 @@ class FoldedBlock(nn.Module):
     def _cluster(self, x: Tensor, sets: Segments, regions: Regions) -> tuple[Tensor, Assignment]:
         """Run the first branch; what lies between its layers is free again when it ends."""
         normal = apply_norm(self.norm1, x, sets)
+        if is_packed(self.fv.weight) or is_packed(self.proj.weight):
+            f, v = self.fv(normal).unflatten(1, (2, self.heads, -1)).unbind(1)
+            y, assignment = context_cluster(f, v, regions, self.alpha, self.beta, self.options, self.backend)
+            return x + self.proj(y.flatten(1)), assignment
         y, assignment = cluster_layer(normal, regions, self.weights(), self.heads, self.options, self.backend)
         return x + y, assignment
 

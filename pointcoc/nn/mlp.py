@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pointcoc.nn.folded import are_plain
+from pointcoc.ops.equations import in_torch_func
 
 HIDDEN_BYTES = 8 << 20  # of the hidden layer at once, on a CPU
 
@@ -71,7 +72,8 @@ def gelu_linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         weight: shape (dim, hidden).
         bias: shape (dim,).
     """
-    keeps = not torch.is_grad_enabled() or torch.compiler.is_compiling()  # inductor chooses by itself what to keep
+    # Inductor chooses by itself what to keep, and torch.func (per-sample gradients) cannot compute again.
+    keeps = not torch.is_grad_enabled() or torch.compiler.is_compiling() or in_torch_func()
     if keeps or not (hidden.requires_grad or weight.requires_grad):
         return _gelu_linear(hidden, weight, bias)
     return checkpoint(_gelu_linear, hidden, weight, bias, use_reentrant=False, preserve_rng_state=False)

@@ -40,6 +40,11 @@ def autocast_device(x: Tensor) -> str:
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 
+def in_torch_func() -> bool:
+    """Whether a transform of torch.func runs, such as grad or vmap: these refuse the hooks of checkpoints."""
+    return torch._C._are_functorch_transforms_active()
+
+
 def unit(x: Tensor) -> Tensor:
     """Scale vectors (..., d) to length one; lengths below 1e-12 count as 1e-12."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPS)

@@ -38,6 +38,8 @@ def _has_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN's operator gives the same: it knows neither gradients, autocast nor other formats of files."""
     if x.device.type != "cpu" or x.dtype not in ONEDNN_DTYPES or x.dtype != weight.dtype:
         return False
+    if type(weight) not in (Tensor, torch.nn.Parameter):  # quantized, say: it computes `linear` by itself
+        return False
     if torch.compiler.is_exporting() or torch.is_autocast_enabled("cpu"):
         return False
     if torch.compiler.is_compiling() and (torch.is_grad_enabled() or not _is_freezing()):

@@ -11,7 +11,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pointcoc.geometry.regions import Proposals, Regions, UniformRegions
-from pointcoc.ops.equations import Assignment, aggregate, assign, autocast_device, dispatch, exact, score, weights
+from pointcoc.ops.equations import (
+    Assignment,
+    aggregate,
+    assign,
+    autocast_device,
+    dispatch,
+    exact,
+    in_torch_func,
+    score,
+    weights,
+)
 from pointcoc.ops.options import ClusterOptions
 
 SCORE_BYTES = {"cpu": 16 << 20}  # at once; beyond a cache nothing is gained
@@ -41,7 +51,7 @@ Result = tuple[Tensor, Tensor, Tensor]  # (R, n, h, d), (R, n, h), (R, n, h)
 
 
 def _run(given: Given, alpha: Tensor, beta: Tensor, options: ClusterOptions, is_kept: bool) -> Result:
-    if is_kept or not torch.is_grad_enabled():
+    if is_kept or not torch.is_grad_enabled() or in_torch_func():
         return _cluster(given, alpha, beta, options)
     return checkpoint(_cluster, given, alpha, beta, options, use_reentrant=False, preserve_rng_state=False)
 
