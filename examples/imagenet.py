@@ -51,6 +51,7 @@ from pointcoc.models import ImageTransform
 from pointcoc.train import (
     Loaders,
     RecipeSettings,
+    classification,
     finish,
     fit,
     make_loaders,
@@ -150,6 +151,8 @@ class ImageSettings(RecipeSettings):
             raise ValueError(f"{given[0]} has no effect on class folders: leave it out, or give --source wds or hfds")
         if source.is_stream != (self.num_classes > 0):
             raise ValueError(f"num_classes must be given for tar shards and for nothing else, got {self.num_classes}")
+        if source.is_stream and (self.class_weights != "none" or self.sampling != "plain"):
+            raise ValueError("class_weights and sampling need all labels at hand, and tar shards are read as a stream")
         if self.class_names is not None and not source.is_stream:
             raise ValueError("class_names is for tar shards: the names of folders and data sets are their own")
         if self.val_fraction > 0 and (self.val_split or source.is_stream):
@@ -240,9 +243,10 @@ def train(settings: ImageSettings) -> dict[str, float]:
         noted = {**net.weights_info.notes, MADE_SPLIT: digest(made["train"])}
         net.weights_info = replace(net.weights_info, notes=noted)
     say_data(settings, loaders, classes)
-    result = fit(net, loaders.train, loaders.val, settings)
+    task = classification(net, settings, loaders.train)
+    result = fit(net, loaders.train, loaders.val, settings, task=task)
     write_made_split(settings.out, loaders.test.dataset)
-    return finish(net, loaders.test, result, settings)
+    return finish(net, loaders.test, result, settings, task)
 
 
 def measure_alone(settings: ImageSettings) -> dict[str, float]:
@@ -351,7 +355,9 @@ def digit_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
     train, val, test = (digits(split, settings.form, square(settings)) for split in ("train", "train", "test"))
     train.transform = shifted_image() if settings.form == "image" else ShiftedInk()
     collate_fn = collate_sets if settings.form == "ink" else None
-    return make_loaders(train, test, settings, val_set=val, collate_fn=collate_fn), tuple(test.classes)
+    return make_loaders(train, test, settings, val_set=val, collate_fn=collate_fn, sampling=settings.sampling), tuple(
+        test.classes
+    )
 
 
 def shifted_image() -> Callable[[Tensor], Tensor]:
@@ -393,7 +399,9 @@ def folder_loaders(settings: ImageSettings) -> tuple[Loaders, Classes]:
     train_split, test_split = split_names(settings)
     train, test = open_images(settings, train_split, is_training=True), open_images(settings, test_split)
     val = open_images(settings, settings.val_split or train_split)
-    loaders = make_loaders(train, test, settings, val_set=None if settings.val_split else val)
+    loaders = make_loaders(
+        train, test, settings, val_set=None if settings.val_split else val, sampling=settings.sampling
+    )
     if settings.val_split:
         loaders = loaders._replace(val=make_test_loader(val, settings))
     return loaders, tuple(train.classes)

@@ -50,6 +50,7 @@ from pointcoc.models.weights import FEATURES
 from pointcoc.train import (
     Loaders,
     RecipeSettings,
+    classification,
     evaluate,
     finish,
     fit,
@@ -178,9 +179,10 @@ def train(settings: CloudSettings) -> dict[str, float]:
     torch.manual_seed(settings.seed)
     loaders, info = cloud_loaders(settings)
     net = make_cloud_network(settings, info)
-    result = fit(net, loaders.train, loaders.val, settings)
+    task = classification(net, settings, loaders.train)
+    result = fit(net, loaders.train, loaders.val, settings, task=task)
     write_made_split(settings.out, loaders.test.dataset)
-    scores = finish(net, loaders.test, result, settings)
+    scores = finish(net, loaders.test, result, settings, task)
     if settings.votes:
         voted = report_votes(net, loaders.test, settings)
         report_test("test-votes", {**voted, "votes": settings.votes}, result, settings)
@@ -228,7 +230,7 @@ def cloud_loaders(settings: CloudSettings) -> tuple[Loaders, WeightsInfo]:
         val.points = train.points[:, : settings.num_points]  # what the test set has
     val.transform = test.transform = PrepareCloud(transform)
     train.transform = augmented(settings, transform)
-    loaders = make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets)
+    loaders = make_loaders(train, test, settings, val_set=val, collate_fn=collate_sets, sampling=settings.sampling)
     return loaders, WeightsInfo(class_names=train.classes, transform=transform)
 
 

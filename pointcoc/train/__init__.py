@@ -6,7 +6,15 @@ from pointcoc.train.labels import check_labels
 from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader, make_train_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
 from pointcoc.train.metrics import PassScores, Scores
-from pointcoc.train.recipe import Measured, RecipeSettings, make_network, measure, over_seeds, write_made_split
+from pointcoc.train.recipe import (
+    Measured,
+    RecipeSettings,
+    classification,
+    make_network,
+    measure,
+    over_seeds,
+    write_made_split,
+)
 from pointcoc.train.settings import Settings
 from pointcoc.train.stopping import Stopped
 from pointcoc.train.task import Classification, Task
@@ -23,6 +31,7 @@ __all__ = [
     "Stopped",
     "Task",
     "check_labels",
+    "classification",
     "evaluate",
     "finish",
     "fit",

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -140,6 +141,7 @@ class Order:
         accumulate: parts of an update.
         epoch: the epoch that was drawn.
         drawn: items of its updates that are left, over all processes.
+        repeats: how often the epoch had each of these before.
     """
 
     batches: Any
@@ -149,6 +151,7 @@ class Order:
     accumulate: int
     epoch: int = 0
     drawn: Sequence[list[int]] = ()
+    repeats: Sequence[list[int]] = ()
 
     def start(self, epoch: int, first: int) -> None:
         """Draw the order of an epoch and leave out its first updates."""
@@ -156,15 +159,34 @@ class Order:
             generator = getattr(getattr(self.batches, "sampler", None), "generator", None)
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(torch.initial_seed())
-            self.drawn = [list(batch) for batch in self.batches][first:]
-        self.epoch = epoch
+            drawn = [list(batch) for batch in self.batches]
+        sampler = getattr(self.batches, "sampler", None)
+        repeats = count_repeats(drawn) if getattr(sampler, "replacement", False) else [[0] * len(one) for one in drawn]
+        self.drawn, self.repeats, self.epoch = drawn[first:], repeats[first:], epoch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.drawn:
-            mine = batch[self.process :: self.processes]
+        for batch, repeats in zip(self.drawn, self.repeats, strict=True):
+            keys = [Key(self.epoch, *pair) for pair in zip(batch, repeats, strict=True)]
+            mine = keys[self.process :: self.processes]
             for part in range(self.accumulate):
                 if chosen := mine[part :: self.accumulate]:
-                    yield [Key(self.epoch, index) for index in chosen]
+                    yield chosen
+
+
+def count_repeats(drawn: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Say of each item of an epoch how often the epoch had it before.
+
+    Args:
+        drawn: items of each update.
+    """
+    seen: Counter[int] = Counter()
+    repeats: list[list[int]] = []
+    for batch in drawn:
+        repeats.append([])
+        for item in batch:
+            repeats[-1].append(seen[item])
+            seen[item] += 1
+    return repeats
 
 
 def _begin_worker(worker_init_fn: Callable[[int], None] | None, worker: int) -> None:

@@ -19,6 +19,8 @@ class Key(NamedTuple):
 
     epoch: int
     item: int
+    repeat: int = 0
+    """How often the epoch had the item before, where items are drawn with replacement."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
 class Items(Dataset):
     """The items of a map-style data set, with all random choices of item i in epoch e made from (seed, e, i) alone.
 
+    An item that an epoch has several times is changed anew each time, by how often it was there before.
+
     So neither the number of workers nor where a run began matters. An item that cannot be read is returned as `Bad`,
     with the item that stands in for it: the next one that can be read.
 
@@ -67,7 +71,7 @@ class Items(Dataset):
         for offset in range(min(self.max_bad, len(self) - 1) + 1):
             index = (key.item + offset) % len(self)
             try:
-                with seeded(self.seed, ITEM, key.epoch, index):
+                with seeded(self.seed, ITEM, key.epoch, index, *((key.repeat,) if key.repeat else ())):
                     return self.dataset[index], index, bad
             except UNREADABLE as error:
                 bad.append(Bad(index, f"{source_of(self.dataset, index)}: {first_line(error)}"))

@@ -1,5 +1,6 @@
 """Labels and the classes they must lie in."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,6 +24,35 @@ def check_labels(labels: Tensor, num_classes: int) -> Tensor:
         row = int(is_outside.int().argmax())
         raise ValueError(f"labels must be in [0, {num_classes - 1}], got {int(labels[row])} at row {row} of a batch")
     return labels.long()
+
+
+def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Return the weight of each class with which all classes count alike in a loss.
+
+    Args:
+        labels: classes of the training part, integers (N,).
+        num_classes: number of classes.
+
+    Returns:
+        N over the number of classes that occur and the number of labels of each: a mean of 1 over the labels; 0 for a
+        class that does not occur. Float32, shape (num_classes,).
+    """
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    weights = len(labels) / ((counts > 0).sum() * counts)
+    return torch.where(counts > 0, weights, 0).float()
+
+
+def balanced_positive_weights(labels: Tensor) -> Tensor:
+    """Return the weight of each label with which images that have it count as much as those that do not.
+
+    Args:
+        labels: 0 or 1, shape (N, num_classes).
+
+    Returns:
+        Images without the label over those with it; 1 for a label that no image has. Float32, shape (num_classes,).
+    """
+    there = labels.double().sum(0)
+    return torch.where(there > 0, (len(labels) - there) / there.clamp(min=1), 1).float()
 
 
 def num_classes_of(model: nn.Module) -> int:

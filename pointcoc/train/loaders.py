@@ -1,7 +1,7 @@
 """Loaders of a run: a part of the training set trains, the rest of it chooses the epoch, the test set stays aside."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from torch.utils.data import DataLoader, Subset
 
 from pointcoc.data import split_validation
 from pointcoc.train.processes import place_of_process
+from pointcoc.train.sampling import BalancedSampler
 from pointcoc.train.settings import Settings
+
+Sampling = Literal["plain", "balanced"]
 
 
 class Loaders(NamedTuple):
@@ -30,15 +33,19 @@ def make_loaders(
     *,
     val_set: Any = None,
     collate_fn: Callable[[Sequence[Any]], Any] | None = None,
+    sampling: Sampling = "plain",
 ) -> Loaders:
     """Split a training set and make the loaders of a run.
 
     Args:
-        train_set: map-style data set with `labels` (N,); the split keeps the share of every class.
+        train_set: map-style data set with `labels` (N,); the split keeps the share of every class. Where items have
+            several labels, `strata` (N,) stands for them.
         test_set: map-style data set.
         settings: `batch_size`, `workers`, `val_fraction`, `seed` and `smoke` are read.
         val_set: the items of `train_set` without augmentation; `train_set` itself if not given.
         collate_fn: joins items into (input, labels); torch's own if not given, `collate_sets` for point sets.
+        sampling: "plain" for each item once an epoch, "balanced" for as many, drawn so that all classes are equally
+            frequent.
 
     Raises:
         ValueError: if `val_set` has another length than `train_set`, or the labels cannot be split.
@@ -48,9 +55,9 @@ def make_loaders(
         raise ValueError(
             f"val_set must hold the {len(train_set)} items of train_set without augmentation, got {len(val_set)} items"
         )
-    train_rows, val_rows = _split(train_set.labels, settings)
+    train_rows, val_rows = _split(getattr(train_set, "strata", train_set.labels), settings)
     return Loaders(
-        train=_loader(train_set, train_rows, settings, collate_fn, is_training=True),
+        train=_loader(train_set, train_rows, settings, collate_fn, is_training=True, sampling=sampling),
         val=_loader(val_set, val_rows, settings, collate_fn) if len(val_rows) else None,
         test=_loader(test_set, None, settings, collate_fn),
     )
@@ -115,6 +122,18 @@ def make_test_loader(
     return _loader(test_set, None, settings, collate_fn, batch_size=batch_size)
 
 
+def training_labels(loader: DataLoader) -> Tensor:
+    """Return the labels of the items that a loader reads, without reading them.
+
+    Args:
+        loader: reads a data set with `labels`, or a part of one.
+    """
+    dataset: Any = loader.dataset
+    if isinstance(dataset, Subset):
+        return dataset.dataset.labels[dataset.indices]  # type: ignore[attr-defined]  # ours have labels
+    return dataset.labels
+
+
 def _split(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     if settings.val_fraction == 0:
         return torch.arange(len(labels)), torch.arange(0)
@@ -128,16 +147,19 @@ def _loader(
     collate_fn: Callable[[Sequence[Any]], Any] | None,
     is_training: bool = False,
     batch_size: int | None = None,
+    sampling: Sampling = "plain",
 ) -> DataLoader:
     batch_size = settings.batch_size if batch_size is None else batch_size
     if settings.smoke:  # a few rows, evenly spread: data sets are often sorted by class
         rows = torch.arange(len(dataset)) if rows is None else rows
         rows = rows[:: max(1, -(-len(rows) // settings.smoke_sets))]
     part = dataset if rows is None else Subset(dataset, rows.tolist())
+    labels = None if sampling == "plain" else dataset.labels if rows is None else dataset.labels[rows]
     return DataLoader(
         part,
         batch_size=batch_size,
-        shuffle=is_training,
+        shuffle=is_training and labels is None,
+        sampler=None if labels is None else BalancedSampler(labels),
         drop_last=is_training and len(part) >= batch_size,
         num_workers=settings.workers,
         collate_fn=collate_fn,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -19,13 +19,18 @@ from pointcoc.models.presets import preset
 from pointcoc.models.transfer import copy_stages, open_network, with_stages_of
 from pointcoc.models.weights.info import listing
 from pointcoc.train.findings import Findings
-from pointcoc.train.labels import num_classes_of
+from pointcoc.train.labels import balanced_weights, num_classes_of
+from pointcoc.train.loaders import Sampling, training_labels
 from pointcoc.train.loop import evaluate
 from pointcoc.train.processes import is_main_process, say
 from pointcoc.train.settings import Settings
 from pointcoc.train.task import Classification, Task
 
 SEEDS = "seeds.json"
+SAID = {
+    "accuracy": "accuracy", "mean_class_accuracy": "mean over classes", "mean_ap": "mean average precision", "f1": "F1",
+}  # fmt: skip
+"""Scores whose mean over seeds is reported, and how they are called."""
 SPLIT = "split.json"
 """File of a run that lists the files that were trained and measured on, where the data has no split of its own."""
 
@@ -68,6 +73,11 @@ class RecipeSettings(Measured):
     --out; their mean and standard deviation are the last line."""
     drop_path: float = 0.0
     """Probability to skip the last block while training; it rises linearly from 0."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weights of the classes in the loss of training; balanced: all classes count alike, whatever their numbers of
+    items."""
+    sampling: Sampling = "plain"
+    """Which items an epoch has: plain, each once; balanced, as many, drawn so that all classes are equally frequent."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,6 +91,8 @@ class RecipeSettings(Measured):
             raise ValueError("weights are all of a network and init_from its stages: give one of the two")
         if self.eval_only and self.seeds > 1:
             raise ValueError(f"seeds must be 1 for eval_only, which draws nothing, got {self.seeds}")
+        if self.class_weights != "none" and self.sampling != "plain":
+            raise ValueError("class_weights and sampling must not both be balanced: rare classes would count twice")
 
 
 S = TypeVar("S", bound=RecipeSettings)
@@ -134,6 +146,20 @@ def measure(net: nn.Module, loader: DataLoader, settings: Measured, task: Task |
     return scores
 
 
+def classification(net: nn.Module, settings: RecipeSettings, loader: DataLoader) -> Classification:
+    """Make the task of a recipe that gives each item one class.
+
+    Args:
+        net: the network.
+        settings: `class_weights`, `mixup`, `cutmix` and `label_smoothing` are read.
+        loader: that of the training part, whose classes are counted for balanced weights.
+    """
+    task = Classification.of(net, settings)
+    if settings.class_weights == "balanced":
+        task.class_weights = balanced_weights(training_labels(loader), task.num_classes)
+    return task
+
+
 def write_made_split(out: Path, dataset: Any) -> None:
     """Write the names of the files that were trained and measured on, where a folder without a split was split here.
 
@@ -161,16 +187,16 @@ def over_seeds(main: Callable[[S], Scores], settings: S) -> list[Scores]:
         return [main(settings)]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     runs = [main(replace(settings, seed=seed, seeds=1, out=settings.out / f"seed-{seed}")) for seed in seeds]
-    scores = {name: [run[name] for run in runs] for name in ("accuracy", "mean_class_accuracy")}
+    scores = {name: [run[name] for run in runs] for name in SAID if name in runs[0]}
     summary = {name: (fmean(values), stdev(values)) for name, values in scores.items()}
     if is_main_process():
         with atomic(settings.out / SEEDS) as temporary:
             content = {"mean_and_deviation": summary, "seeds": dict(zip(map(str, seeds), runs, strict=True))}
             temporary.write_text(json.dumps(content, indent=2) + "\n")
-    (mean, deviation), (class_mean, class_deviation) = summary.values()
+    (first, (mean, deviation)), (second, (other_mean, other_deviation)) = summary.items()
     say(
-        f"{settings.seeds} seeds: test accuracy {100 * mean:.2f} ± {100 * deviation:.2f} % (mean over classes "
-        f"{100 * class_mean:.2f} ± {100 * class_deviation:.2f} %), mean and standard deviation"
+        f"{settings.seeds} seeds: test {SAID[first]} {100 * mean:.2f} ± {100 * deviation:.2f} % ({SAID[second]} "
+        f"{100 * other_mean:.2f} ± {100 * other_deviation:.2f} %), mean and standard deviation"
     )
     return runs
 

@@ -89,14 +89,22 @@ class Classification(Task):
         num_classes: classes of the network.
         mix: mixup and cutmix, from `make_mix`; None for neither.
         label_smoothing: share of the target that is spread over all classes while training, without `mix`.
+        class_weights: weight of each class in the loss of training, shape (num_classes,); None for equal ones.
     """
 
     headline = "accuracy"
 
-    def __init__(self, num_classes: int, mix: Mixup | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        mix: Mixup | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> None:
         self.num_classes = num_classes
         self.mix = mix
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
 
     @classmethod
     def of(cls, model: nn.Module, settings: Settings) -> Self:
@@ -122,7 +130,8 @@ class Classification(Task):
         logits = model(inputs)
         # Blended targets are probabilities, already smoothed.
         smoothing = 0.0 if self.mix else self.label_smoothing
-        loss = cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+        weights = None if self.class_weights is None else self.class_weights.to(logits)
+        loss = cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="sum")
         scores.update(loss, logits, labels if self.mix is None else targets.argmax(1))
         return loss
 
@@ -211,6 +220,8 @@ def task_of(task: Task | None, model: nn.Module, settings: Settings) -> Task:
     """
     if task is None:
         return Classification.of(model, settings)
+    if isinstance(task, Classification):
+        return task
     for name in ("mixup", "cutmix", "label_smoothing"):
         if getattr(settings, name):
             raise ValueError(f"{name} must be 0 where the task is not classification, got {getattr(settings, name)}")
