@@ -8,6 +8,8 @@
     python examples/imagenet.py --data SHARDS --source wds --num-classes 1000 --test-split validation  # tar shards
     python examples/imagenet.py --data PATH --weights coc_tiny --eval-only                     # measure weights alone
     python examples/imagenet.py --data PATH --weights runs/imagenet --size 288 --epochs 30 --lr 1e-5 --out runs/288
+    python examples/imagenet.py --data PATH --size 32 48 --in-chans 1 --sampling balanced      # gray, 32 rows; rare classes
+    python examples/imagenet.py --data PATH --size 32 --labels labels.csv                      # several labels an image
 
 The validation part, a share of the training set, chooses the epoch; `val/` (or `test/`) is read once, at the end.
 Defaults follow the data: `--data PATH --help` shows those of images of 224 pixels (the recipe of the authors), `--size
@@ -42,7 +44,7 @@ from torchvision import transforms
 
 from pointcoc import ContextClusterNet
 from pointcoc.checks import check_choice, check_file
-from pointcoc.data import collate_sets, digits, keep_posterize_bits
+from pointcoc.data import LabeledImages, collate_sets, digits, keep_posterize_bits
 from pointcoc.data.digits import DIGITS_MEAN, DIGITS_STD
 from pointcoc.data.formats import IMAGE_FORMATS
 from pointcoc.data.image_transform import image_transform, per_channel
@@ -50,7 +52,9 @@ from pointcoc.data.images import MADE_SPLIT, digest
 from pointcoc.models import ImageTransform
 from pointcoc.train import (
     Loaders,
+    MultiLabel,
     RecipeSettings,
+    Task,
     classification,
     finish,
     fit,
@@ -64,6 +68,8 @@ from pointcoc.train import (
     write_made_split,
 )
 from pointcoc.train.class_numbers import in_numbers_of
+from pointcoc.train.labels import balanced_positive_weights
+from pointcoc.train.loaders import training_labels
 from pointcoc.train.processes import say
 
 SMALL_IMAGE = 64
@@ -80,6 +86,9 @@ class ImageSettings(RecipeSettings):
     """Folder with train/ and val/ (or test/), one folder per class in each; without val/, or with the folders of the
     classes alone, a fifth of each class is held out to be measured. Folder of tar shards for --source wds; folder or
     hub name of a Hugging Face dataset for --source hfds. Without it digits are used."""
+    labels: Path | None = None
+    """Table (CSV) of images of --data with several labels each: a column of files, and one with the names of labels
+    between semicolons, or one for each label with 1 or 0."""
     source: str = "folder"
     """What --data is: folder for class folders, wds for tar shards (WebDataset), hfds for a Hugging Face dataset; the
     last two need the extra `sources`."""
@@ -134,9 +143,10 @@ class ImageSettings(RecipeSettings):
         if self.coordinates == "numbers" and _changed(self, ("frequencies",)):
             raise ValueError("frequencies has no effect on coordinates 'numbers': leave it out, or choose 'fourier'")
         self._check_source()
+        self._check_labels()
 
     def _check_digits(self) -> None:
-        names = ("rand_augment", "erasing", "interpolation", "crop_pct", "in_chans", "class_names")
+        names = ("rand_augment", "erasing", "interpolation", "crop_pct", "in_chans", "class_names", "labels")
         if given := _changed(self, names):
             raise ValueError(f"{given[0]} has no effect on digits: leave it out, or give --data")
         if self.source != "folder":
@@ -159,6 +169,16 @@ class ImageSettings(RecipeSettings):
             raise ValueError(
                 f"val_fraction must be 0 for tar shards, and where val_split chooses the epoch, got {self.val_fraction}"
             )
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            return
+        if self.source != "folder":
+            raise ValueError(f"labels are for images in a folder, got source {self.source!r}")
+        if self.is_mixing or self.label_smoothing:
+            raise ValueError("mixup, cutmix and label_smoothing must be 0 with labels: they are for one class an image")
+        if self.sampling != "plain":
+            raise ValueError("sampling must be plain with labels: an image with several belongs to no single class")
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -243,7 +263,7 @@ def train(settings: ImageSettings) -> dict[str, float]:
         noted = {**net.weights_info.notes, MADE_SPLIT: digest(made["train"])}
         net.weights_info = replace(net.weights_info, notes=noted)
     say_data(settings, loaders, classes)
-    task = classification(net, settings, loaders.train)
+    task = image_task(settings, net, loaders.train)
     result = fit(net, loaders.train, loaders.val, settings, task=task)
     write_made_split(settings.out, loaders.test.dataset)
     return finish(net, loaders.test, result, settings, task)
@@ -255,7 +275,8 @@ def measure_alone(settings: ImageSettings) -> dict[str, float]:
     net = image_network(settings, classes)
     if not isinstance(classes, int):
         test = in_numbers_of(net, test, str(settings.data or "the digits"))
-    return measure(net, test_loader(settings, test), settings)
+    loader = test_loader(settings, test)
+    return measure(net, loader, settings, None if settings.labels is None else MultiLabel(net.config.num_classes))
 
 
 def image_network(settings: ImageSettings, classes: Classes) -> ContextClusterNet:
@@ -273,16 +294,33 @@ def image_network(settings: ImageSettings, classes: Classes) -> ContextClusterNe
             f"{settings.weights} were trained on images of mean {stated.mean} and deviation {stated.std}, and this "
             f"recipe makes those of ImageNet, {ours.mean} and {ours.std}"
         )
+    has_several = bool(net.weights_info.notes.get("multi_label"))
+    if settings.eval_only and has_several != (settings.labels is not None):
+        told = "several labels: name their table by --labels" if has_several else "one class: leave --labels out"
+        raise ValueError(f"{settings.weights} give each image {told}")
+    if not settings.eval_only:
+        notes = {name: value for name, value in net.weights_info.notes.items() if name != "multi_label"}
+        net.weights_info = replace(net.weights_info, notes=notes)
     if settings.form == "image" and not settings.eval_only:  # whatever reads images for these weights reads it
         net.weights_info = replace(net.weights_info, transform=ours)
     return net
+
+
+def image_task(settings: ImageSettings, net: ContextClusterNet, loader: DataLoader) -> Task:
+    """Return what the network learns: one class an image, or several labels."""
+    if settings.labels is None:
+        return classification(net, settings, loader)
+    is_balanced = settings.class_weights == "balanced"
+    weights = balanced_positive_weights(training_labels(loader)) if is_balanced else None
+    return MultiLabel(net.config.num_classes, positive_weights=weights)
 
 
 def say_data(settings: ImageSettings, loaders: Loaders, classes: Classes) -> None:
     """Say in a line how many images there are, of which size, and which classes have the fewest and the most."""
     if isinstance(classes, int) or IMAGE_FORMATS[settings.source].is_stream:
         return
-    counts = torch.bincount(dataset_of(loaders.train).labels, minlength=len(classes))
+    labels = dataset_of(loaders.train).labels
+    counts = labels.sum(0).int() if settings.labels else torch.bincount(labels, minlength=len(classes))
     few, many = int(counts.argmin()), int(counts.argmax())
     parts = {"training": loaders.train, "validation": loaders.val, "test": loaders.test}
     sizes = ", ".join(f"{num_items(part):,} {name}" for name, part in parts.items() if part is not None)
@@ -427,6 +465,8 @@ def open_images(settings: ImageSettings, split: str, is_training: bool = False) 
         options |= {"is_training": is_training, "seed": settings.seed}
         options["limit"] = settings.smoke_sets if settings.smoke else None
     transform = train_transform(settings) if is_training else plain_transform(settings)
+    if settings.labels is not None:
+        return LabeledImages(str(settings.data), settings.labels, split, transform)
     return chosen.open(settings.data, split, transform, **options)
 
 
@@ -467,7 +507,7 @@ def plain_transform(settings: ImageSettings) -> Callable[[Any], Tensor]:
 def default_settings(args: Sequence[str]) -> ImageSettings:
     """Return the defaults for the data that a command line names: digits, small images or large ones."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for option in ("--data", "--weights", "--source", "--num-classes", "--val-split"):
+    for option in ("--data", "--weights", "--source", "--num-classes", "--val-split", "--labels"):
         parser.add_argument(option)
     parser.add_argument("--size", nargs="*", default=[])
     known, _ = parser.parse_known_args(args)
@@ -475,6 +515,8 @@ def default_settings(args: Sequence[str]) -> ImageSettings:
     defaults = DIGITS if known.data is None else SMALL if is_small else LARGE
     if known.weights is not None:
         defaults = replace(defaults, preset=None, weights=known.weights)
+    if known.labels is not None and known.data is not None:  # what blends or smooths is for one class an image
+        defaults = replace(defaults, labels=Path(known.labels), mixup=0.0, cutmix=0.0, label_smoothing=0.0)
     source = IMAGE_FORMATS.get(known.source)
     if source is None or source.splits:
         return defaults

@@ -10,6 +10,7 @@ from pointcoc.data.digits import DigitImages, DigitInk, digits, ink_points
 from pointcoc.data.image_files import open_image, read_image
 from pointcoc.data.image_transform import image_transform
 from pointcoc.data.images import image_folder
+from pointcoc.data.labeled_images import LabeledImages
 from pointcoc.data.mask_folder import IGNORE, MaskFolder
 from pointcoc.data.mask_transforms import PlainMask, RandomMask
 from pointcoc.data.part_clouds import HDF5Parts, collate_parts, collate_points
@@ -40,6 +41,7 @@ __all__ = [
     "HDF5Clouds",
     "HDF5Parts",
     "HubImages",
+    "LabeledImages",
     "MaskFolder",
     "MirrorObjects",
     "PlainMask",

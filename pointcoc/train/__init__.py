@@ -6,6 +6,7 @@ from pointcoc.train.labels import check_labels
 from pointcoc.train.loaders import Loaders, make_loaders, make_stream_loader, make_test_loader, make_train_loader
 from pointcoc.train.loop import FitResult, evaluate, finish, fit, report_test
 from pointcoc.train.metrics import PassScores, Scores
+from pointcoc.train.multi_label import MultiLabel
 from pointcoc.train.recipe import (
     Measured,
     RecipeSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "FitResult",
     "Loaders",
     "Measured",
+    "MultiLabel",
     "PassScores",
     "RecipeSettings",
     "Scores",

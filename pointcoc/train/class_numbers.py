@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
@@ -26,14 +27,28 @@ def in_numbers_of(model: Any, dataset: Any, where: str) -> Any:
         ValueError: see `matched_classes`.
     """
     numbers = matched_classes(model, getattr(dataset, "classes", None), where)
-    return dataset if is_identity(numbers) else Renumbered(dataset, partial(relabeled, numbers=numbers))
+    num_classes = model.config.num_classes
+    has_several = getattr(getattr(dataset, "labels", None), "ndim", 1) == 2
+    if is_identity(numbers) and not (has_several and len(numbers) < num_classes):
+        return dataset
+    return Renumbered(dataset, partial(relabeled, numbers=numbers, num_classes=num_classes))
 
 
-def relabeled(item: Any, numbers: Mapping[int, int]) -> Any:
-    """Return an item, (input, label) or `Data` with `y`, with the other number of its class."""
+def relabeled(item: Any, numbers: Mapping[int, int], num_classes: int) -> Any:
+    """Return an item with the other number of its class: (input, label), `Data` with `y`, or (input, labels).
+
+    Args:
+        item: what the data set returns; several labels are 0 or 1 for each class of the data.
+        numbers: number of the weights by number of the data.
+        num_classes: classes of the weights.
+    """
     if isinstance(item, Data):
         return Data(**{**item.to_dict(), "y": torch.tensor([numbers[int(item.y)]])})
     value, label = item
+    if isinstance(label, Tensor) and label.ndim == 1:
+        labels = label.new_zeros(num_classes)
+        labels[list(numbers.values())] = label[list(numbers)]
+        return value, labels
     return value, numbers[int(label)]
 
 
