@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 
 from pointcoc.data import IGNORE, MaskFolder, PlainMask, RandomMask
+from pointcoc.data.mask_folder import mask_class_names
+from pointcoc.models.weights import find_weights, read_info
 from pointcoc.segmentation import class_weights, semantic_fpn
 from pointcoc.segmentation.tasks import PixelTask
 from pointcoc.train import finish, fit, make_test_loader, make_train_loader, measure, run_command
@@ -44,6 +46,9 @@ class SegmentationSettings(DenseSettings):
     """Folder of the images that the network is measured on."""
     num_classes: int = 150
     """Classes of a pixel."""
+    class_names: Path | None = None
+    """File with the name of each class, a line each, to be noted with the weights; by default classes.txt or
+    objectInfo150.txt in --data."""
     first_class: int = 1
     """Number of the first class in the masks."""
     ignore: tuple[int, ...] = (0,)
@@ -91,7 +96,13 @@ class SegmentationSettings(DenseSettings):
 def main(settings: SegmentationSettings) -> dict[str, float]:
     """Train, then measure on the validation images, or measure alone."""
     torch.manual_seed(settings.seed)
+    names = mask_class_names(settings.class_names or settings.data)
+    if names is not None and len(names) != settings.num_classes:
+        raise ValueError(f"num_classes is {settings.num_classes}, and there are names of {len(names)} classes")
     val = open_split(settings, settings.val_split, PlainMask(settings.short_side))
+    if settings.eval_only and names is not None:
+        info = read_info(find_weights(str(settings.weights)))[1]
+        val.numbers = info.match_classes(names, str(settings.data))
     loader = make_test_loader(val, settings, batch_size=1)
     model = semantic_fpn(
         settings.backbone,
@@ -106,6 +117,7 @@ def main(settings: SegmentationSettings) -> dict[str, float]:
         "ignore": list(settings.ignore),
         "short_side": settings.short_side,
         "window": settings.window,
+        **({} if names is None else {"classes": names}),
     }
     task = PixelTask(settings.num_classes, settings.window, notes, weights_of_classes(settings))
     if settings.eval_only:

@@ -8,7 +8,7 @@
     python examples/imagenet.py --data SHARDS --source wds --num-classes 1000 --test-split validation  # tar shards
     python examples/imagenet.py --data PATH --weights coc_tiny --eval-only                     # measure weights alone
     python examples/imagenet.py --data PATH --weights runs/imagenet --size 288 --epochs 30 --lr 1e-5 --out runs/288
-    python examples/imagenet.py --data PATH --size 32 48 --in-chans 1 --sampling balanced      # gray, 32 rows; rare classes
+    python examples/imagenet.py --data PATH --size 32 48 --in-chans 1 --sampling balanced      # gray; rare classes
     python examples/imagenet.py --data PATH --size 32 --labels labels.csv                      # several labels an image
 
 The validation part, a share of the training set, chooses the epoch; `val/` (or `test/`) is read once, at the end.

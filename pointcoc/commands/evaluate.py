@@ -54,7 +54,12 @@ def add(commands: Commands) -> None:
     masks.add_argument("--first-class", metavar="N", type=int, help="number of the first class in masks")
     masks.add_argument("--ignore", metavar="N", nargs="+", help="numbers of masks or labels of scenes to leave out")
     masks.add_argument("--window", metavar="N", type=int, help="side of sliding windows over images, in pixels")
-    masks.add_argument("--labels", metavar="N=NAME", nargs="+", help="classes of the labels that scenes store")
+    masks.add_argument(
+        "--labels",
+        metavar="N=NAME",
+        nargs="+",
+        help="classes of labels of scenes; table of images with several labels",
+    )
     masks.add_argument("--segment", metavar="NAME", help="array of labels in folders of arrays")
     objects = parser.add_argument_group("detectors")
     objects.add_argument("--annotations", metavar="FILE", help="COCO file of the images in --data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from pointcoc.data.image_files import ENDINGS, list_images, opened, read_image
 
 IGNORE = -100
 """The class of pixels that count nowhere, as in torch's cross entropy."""
+NAME_FILES = ("classes.txt", "objectInfo150.txt")
 MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 
 
@@ -32,6 +33,7 @@ class MaskFolder(Dataset):
         num_classes: classes of a pixel.
         first_class: the number of class 0 in the masks: 1 for ADE20K, whose 0 is to be ignored.
         ignore: numbers in the masks whose pixels count nowhere.
+        numbers: other number of each class, as weights have it; None to keep them.
         transform: maps image (3, H, W), floats in [0, 1], and classes (H, W) to what the data set returns.
 
     Raises:
@@ -48,6 +50,7 @@ class MaskFolder(Dataset):
         num_classes: int,
         first_class: int = 0,
         ignore: Collection[int] = (255,),
+        numbers: Mapping[int, int] | None = None,
         transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ):
         check_count("num_classes", num_classes)
@@ -58,6 +61,7 @@ class MaskFolder(Dataset):
         self.num_classes = num_classes
         self.first_class = first_class
         self.ignore = tuple(ignore)
+        self.numbers = numbers
         self.transform = transform
 
     def __len__(self) -> int:
@@ -89,7 +93,39 @@ class MaskFolder(Dataset):
                 f"{', '.join(map(str, self.ignore)) or 'none'} for pixels to ignore, "
                 f"got {', '.join(map(str, wrong[:5]))}"
             )
-        return torch.from_numpy(classes)
+        return torch.from_numpy(classes if self.numbers is None else self._renumbered(classes))
+
+    def _renumbered(self, classes: np.ndarray) -> np.ndarray:
+        """Return the classes with the numbers that were asked for."""
+        assert self.numbers is not None
+        table = np.full(self.num_classes + 1, IGNORE, dtype=np.int64)  # the last entry is that of ignored pixels
+        for number, other in self.numbers.items():
+            table[number] = other
+        return table[np.where(classes == IGNORE, self.num_classes, classes)]
+
+
+def mask_class_names(path: str | Path) -> tuple[str, ...] | None:
+    """Return the names of the classes that a folder of masks tells, in the order of their numbers; None if it does not.
+
+    Args:
+        path: folder with classes.txt, a name a line, or objectInfo150.txt of ADE20K; or such a file.
+
+    Raises:
+        FileNotFoundError: if there is neither a folder nor a file.
+        ValueError: if the file holds no names.
+    """
+    root = Path(path).expanduser()
+    file = root if root.is_file() else next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    if file is None:
+        if not root.is_dir():
+            raise FileNotFoundError(f"class names must be in a file, but nothing lies at {root}")
+        return None
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if lines and lines[0].startswith("Idx"):  # ADE20K: Idx Ratio Train Val Name, between tabs
+        lines = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]
+    if not lines:
+        raise ValueError(f"{file} must hold the names of the classes, a line each, got none")
+    return tuple(lines)
 
 
 def _numbers(path: Path) -> np.ndarray:

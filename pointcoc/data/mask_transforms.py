@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pointcoc.checks import import_extra
+from pointcoc.checks import InputWarning, check_count, import_extra
 from pointcoc.data.mask_folder import IGNORE
 from pointcoc.models import ImageTransform
 
 CROP_TRIES = 10
+LONGEST, LONGEST_OF_ALL = 4, 4096
+"""Most pixels of a long side: so many short sides, or so many where images keep their size."""
 
 
 class PlainMask:
     """Resize an image to a short side and normalize it; the mask stays as it is, for the measure is on its pixels.
 
+    The long side stays below a bound, so that a panorama fits into memory; a line says so once.
+
     Args:
         short_side: short side of the image in pixels; 0 leaves the size.
+        long_side: most pixels of the long side; 4 times the short side by default, 4,096 where that is 0.
     """
 
-    def __init__(self, short_side: int = 0):
+    def __init__(self, short_side: int = 0, long_side: int | None = None):
         self.short_side = short_side
+        self.long_side = bound_of(short_side, long_side)
 
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the image that the network reads and the mask."""
-        return normalize(resize(image, _short(image, self.short_side))), mask
+        return normalize(resize(image, _short(image, self.short_side, self.long_side))), mask
 
 
 class RandomMask:
@@ -39,11 +47,20 @@ class RandomMask:
         short_side: short side of the image before the random factor; 0 leaves the size.
         scales: lowest and highest factor.
         jitter: change brightness, contrast, saturation and hue.
+        long_side: see `PlainMask`; before the random factor.
     """
 
-    def __init__(self, crop: int, short_side: int = 0, scales: tuple[float, float] = (0.5, 2.0), jitter: bool = True):
+    def __init__(
+        self,
+        crop: int,
+        short_side: int = 0,
+        scales: tuple[float, float] = (0.5, 2.0),
+        jitter: bool = True,
+        long_side: int | None = None,
+    ):
         self.crop = crop
         self.short_side = short_side
+        self.long_side = bound_of(short_side, long_side)
         self.scales = scales
         color = {"brightness": 0.125, "contrast": 0.5, "saturation": 0.5, "hue": 0.07}
         self.jitter = import_extra("torchvision.transforms").ColorJitter(**color) if jitter else None
@@ -51,7 +68,7 @@ class RandomMask:
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return image (3, crop, crop) and mask (crop, crop)."""
         low, high = self.scales
-        size = _short(image, self.short_side, low + (high - low) * torch.rand(()).item())
+        size = _short(image, self.short_side, self.long_side, low + (high - low) * torch.rand(()).item())
         image, mask = self._crop(resize(image, size), resize_mask(mask, size))
         if torch.rand(()) < 0.5:
             image, mask = image.flip(2), mask.flip(1)
@@ -88,10 +105,31 @@ def normalize(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
-def _short(image: Tensor, short_side: int, factor: float = 1.0) -> tuple[int, int]:
+def bound_of(short_side: int, long_side: int | None = None) -> int:
+    """Return the most pixels of the long side of an image, see `PlainMask`.
+
+    Args:
+        short_side: short side, 0 for the size as it is.
+        long_side: what was asked for; None for the default.
+    """
+    if long_side is not None:
+        check_count("long_side", long_side)
+        return max(long_side, short_side)
+    return LONGEST * short_side if short_side else LONGEST_OF_ALL
+
+
+def _short(image: Tensor, short_side: int, long_side: int, factor: float = 1.0) -> tuple[int, int]:
     height, width = image.shape[1:]
-    scale = factor * (short_side / min(height, width) if short_side else 1.0)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    wanted = short_side / min(height, width) if short_side else 1.0
+    scale = min(wanted, long_side / max(height, width))
+    if scale < wanted:
+        warnings.warn(
+            f"images whose long side would be above {long_side:,} pixels are made smaller, such as one of {height:,} x "
+            f"{width:,} (height x width)",
+            InputWarning,
+            stacklevel=3,
+        )
+    return max(1, round(height * scale * factor)), max(1, round(width * scale * factor))
 
 
 def _span(length: int, crop: int) -> slice:

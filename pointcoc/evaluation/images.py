@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from pointcoc.checks import check_choice, check_folder
 from pointcoc.data.formats import CLOUD_FORMATS, IMAGE_FORMATS
 from pointcoc.data.image_transform import image_transform
 from pointcoc.data.images import MADE_SPLIT, STAND_INS, ImageFolder, digest, folder_names
+from pointcoc.data.labeled_images import LabeledImages
 from pointcoc.train.class_numbers import in_numbers_of, shown_names
+from pointcoc.train.multi_label import MultiLabel
 from pointcoc.train.processes import say
 from pointcoc.train.task import Classification, Task
 
@@ -23,6 +26,7 @@ def open_images(
     source: str = "folder",
     image_key: str | None = None,
     label_key: str | None = None,
+    labels: str | Path | Sequence[str] | None = None,
 ) -> tuple[Any, Task, dict[str, Any]]:
     """Open images for a classifier.
 
@@ -34,11 +38,19 @@ def open_images(
         source: "folder", "wds" for shards, "hfds" for Hugging Face datasets.
         image_key: see `ShardImages` and `HubImages`.
         label_key: see there.
+        labels: table of images with several labels each, see `LabeledImages`; for weights that give several labels.
     """
+    has_several = bool(model.weights_info.notes.get("multi_label"))
+    if has_several != (labels is not None):
+        told = "several labels: name their table by labels" if has_several else "one class: leave labels out"
+        raise ValueError(f"the weights give each image {told}")
     check_choice("source", source, tuple(IMAGE_FORMATS))
     transform = image_transform(model, model.config.in_channels)
     keys = {name: key for name, key in (("image_key", image_key), ("label_key", label_key)) if key is not None}
-    if source != "folder":
+    if labels is not None:
+        table = labels if isinstance(labels, (str, Path)) else labels[0]
+        dataset: Any = LabeledImages(check_folder("data", data), table, split or "val", transform)
+    elif source != "folder":
         dataset = IMAGE_FORMATS[source].open(str(data), split or "validation", transform, **keys)
     elif keys:
         raise ValueError(f"{next(iter(keys))} has no effect on class folders: leave it out, or give source wds or hfds")
@@ -47,8 +59,11 @@ def open_images(
         dataset = ImageFolder(folder, sorted(folder_names(folder)), transform)
         _leave_out_trained(dataset, model, split)
     names = getattr(dataset, "classes", None)
-    task = Classification(model.config.num_classes)
-    task.notes = {"classes": shown_names(model, names, str(data))}
+    noted = {"classes": shown_names(model, names, str(data))}
+    task: Task = MultiLabel(model.config.num_classes, noted)
+    if not has_several:
+        task = Classification(model.config.num_classes)
+        task.notes = noted
     return in_numbers_of(model, dataset, str(data)), task, {"batch_size": BATCH_SIZE}
 
 

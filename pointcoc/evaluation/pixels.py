@@ -8,7 +8,9 @@ from typing import Any
 
 from pointcoc.checks import check_count, check_folder
 from pointcoc.data import MaskFolder, PlainMask
+from pointcoc.data.mask_folder import mask_class_names
 from pointcoc.segmentation.tasks import PixelTask
+from pointcoc.train.class_numbers import matched_classes, shown_names
 from pointcoc.train.task import Task
 
 SPLITS = ("validation", "val", "test")
@@ -26,7 +28,7 @@ def open_pixels(
 
     Args:
         model: a Semantic FPN.
-        data: folder with images/SPLIT and annotations/SPLIT.
+        data: folder with images/SPLIT and annotations/SPLIT and, or not, names of classes in classes.txt.
         split: name of both folders; by default validation, val or test, whichever there is.
         first_class: number of the first class in the masks; as noted with the weights by default.
         ignore: numbers in the masks that count nowhere; as noted with the weights by default.
@@ -37,15 +39,19 @@ def open_pixels(
     check_count("window", window, 0)
     first_class = int(notes.get("first_class", 0)) if first_class is None else first_class
     noted = notes.get("ignore", (255,) if first_class == 0 else (0,))
+    names = mask_class_names(root)
+    numbers = None if names is None else matched_classes(model, names, str(root))
     masks = MaskFolder(
         root,
         split or _split(root),
-        num_classes=model.num_classes,
+        num_classes=model.num_classes if names is None else len(names),
+        numbers=numbers,
         first_class=first_class,
         ignore=_numbers(noted if ignore is None else ignore),
         transform=PlainMask(int(notes.get("short_side", 0))),
     )
-    return masks, PixelTask(model.num_classes, window), {"batch_size": 1}
+    shown = {"classes": shown_names(model, names, str(root))}
+    return masks, PixelTask(model.num_classes, window, shown), {"batch_size": 1}
 
 
 def _numbers(ignore: Collection[int | str]) -> tuple[int, ...]:

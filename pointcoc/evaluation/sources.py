@@ -39,7 +39,7 @@ OPENERS = {  # name of what is measured: module and function
     "objects": ("pointcoc.evaluation.objects", "open_objects"),
 }
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "images": ("split", "source", "image_key", "label_key", *LOADING),
+    "images": ("split", "source", "image_key", "label_key", "labels", *LOADING),
     "clouds": ("split", "variant", "columns", "decimal", *LOADING),
     "pixels": ("split", "first_class", "ignore", "window", "workers"),
     "parts": ("split", *LOADING),

@@ -54,7 +54,7 @@ class SceneTask(PointTask):
                     find_item(self.findings, row, found.argmax(1), classes, self.num_classes, draw)
         num_scenes, num_views = accelerator.reduce(numbers, "sum").tolist()
         say(f"{num_scenes} scenes measured in {num_views} views of up to {self.inputs.view_points:,} points")
-        return closed(scores, self.findings, accelerator)
+        return closed(self, scores, accelerator)
 
 
 def collate_scenes(items: Sequence[Data]) -> tuple[list[Data], list[Tensor]]:

@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from pointcoc.data import IGNORE
 from pointcoc.data.class_colors import class_colors
+from pointcoc.models.weights import WeightsInfo
+from pointcoc.models.weights.info import listing
 from pointcoc.predict.images import draw_classes
 from pointcoc.segmentation.inference import sliding_logits
 from pointcoc.segmentation.metrics import Confusion
@@ -76,6 +78,7 @@ class PixelTask(Task):
     """
 
     headline = "mean_iou"
+    remark = ""
 
     def __init__(
         self,
@@ -98,6 +101,10 @@ class PixelTask(Task):
         item = torch.arange(len(inputs), device=targets.device)
         return class_loss(model(inputs), targets, item, len(inputs), scores, "masks", self.class_weights)
 
+    def line(self, scores: Mapping[str, float]) -> str:
+        """Say the scores, and which classes the last measure says nothing about."""
+        return _with_remark(super().line(scores), self.remark)
+
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare with the masks at their own size, one image at a time; see `Task`."""
         scores = self.new_scores().to(accelerator.device)
@@ -111,7 +118,7 @@ class PixelTask(Task):
                     classes = logits[0].argmax(0)
                     draw = partial(mask_panels, image, mask, classes, self.num_classes)
                     find_item(self.findings, row, classes, mask, self.num_classes, draw)
-        return closed(scores, self.findings, accelerator)
+        return closed(self, scores, accelerator)
 
 
 class PointTask(Task):
@@ -124,6 +131,7 @@ class PointTask(Task):
     """
 
     headline = "mean_iou"
+    remark = ""
 
     def __init__(
         self, num_classes: int, notes: Mapping[str, Any] | None = None, class_weights: Tensor | None = None
@@ -141,6 +149,10 @@ class PointTask(Task):
         sets, name = (inputs.batch, inputs.num_sets), "classes of points"
         return class_loss(model(inputs), targets, *sets, scores, name, self.class_weights)
 
+    def line(self, scores: Mapping[str, float]) -> str:
+        """Say the scores, and which classes the last measure says nothing about."""
+        return _with_remark(super().line(scores), self.remark)
+
     def measure(self, model: nn.Module, batches: Pairs, accelerator: Accelerator) -> dict[str, float]:
         """Compare every point of every set; see `Task`."""
         scores = self.new_scores().to(accelerator.device)
@@ -154,7 +166,7 @@ class PointTask(Task):
                 for row, (pos, classes, true) in enumerate(zip(*parts, strict=True)):
                     draw = partial(point_panels, pos, true, classes, self.num_classes)
                     find_item(self.findings, row, classes, true, self.num_classes, draw)
-        return closed(scores, self.findings, accelerator)
+        return closed(self, scores, accelerator)
 
 
 class PartTask(PointTask):
@@ -200,6 +212,8 @@ class PartTask(PointTask):
             self.findings.names = [self._category(kind) for kind in range(len(self.parts))]
             self.findings.counts, ious = total.by_category()
             self.findings.classes = {"mean_iou": ious}
+        missing = [self._category(kind) for kind, count in enumerate(total.by_category()[0]) if not count]
+        self.remark = f"no object of {listing(missing, 5)}: not measured" if missing else ""
         return {"loss": scores.joined(accelerator).compute()["loss"], **total.compute()}
 
     def _category(self, number: int) -> str:
@@ -248,18 +262,25 @@ def class_loss(
     return loss
 
 
-def closed(scores: ClassScores, findings: Findings | None, accelerator: Accelerator) -> dict[str, float]:
+def _with_remark(line: str, remark: str) -> str:
+    return f"{line} ({remark})" if remark else line
+
+
+def closed(task: PixelTask | PointTask, scores: ClassScores, accelerator: Accelerator) -> dict[str, float]:
     """Join scores and findings of all processes, and note the scores of each class.
 
     Args:
+        task: takes in what is to be said about its classes; its findings are filled, if it has some.
         scores: of this process.
-        findings: of this process; None where there are none.
         accelerator: knows the processes.
 
     Returns:
         What the scores of all compute.
     """
-    total = scores.joined(accelerator)
+    total, findings = scores.joined(accelerator), task.findings
+    task.remark = remark_on(
+        total.confusion.counts.cpu(), WeightsInfo(class_names=task.notes.get("classes")).class_names
+    )
     if findings is not None:
         findings.join(accelerator)
         counts = total.confusion.counts.cpu()
@@ -267,6 +288,23 @@ def closed(scores: ClassScores, findings: Findings | None, accelerator: Accelera
         accuracy = counts.diagonal().double() / counts.sum(1)
         findings.classes = {"iou": total.confusion.iou().tolist(), "accuracy": accuracy.tolist()}
     return total.compute()
+
+
+def remark_on(counts: Tensor, names: Mapping[int, str] | None) -> str:
+    """Say which classes a measure says nothing about; empty where there is nothing to say.
+
+    Args:
+        counts: pixels or points by true (rows) and predicted class, shape (C, C).
+        names: of the classes; None for their numbers.
+    """
+    there = counts.sum(1) > 0
+    missing = [(names or {}).get(number, str(number)) for number in torch.nonzero(~there).flatten().tolist()]
+    if not int(there.sum()):
+        return "nothing was measured: every true class is ignored"
+    if int(there.sum()) == 1:
+        (only,) = torch.nonzero(there).flatten().tolist()
+        return f"{(names or {}).get(only, str(only))} is the only class that the data has: a constant answer is right"
+    return f"no true class is {listing(missing, 5)}: not measured" if missing else ""
 
 
 def find_item(

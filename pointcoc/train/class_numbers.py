@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from pointcoc.models.weights import WeightsInfo
 from pointcoc.train.items import source_of
+from pointcoc.train.labels import num_classes_of
 
 
 def in_numbers_of(model: Any, dataset: Any, where: str) -> Any:
@@ -85,7 +86,7 @@ def matched_classes(model: Any, names: Sequence[str] | None, where: str) -> dict
     Raises:
         ValueError: if the data has classes that the weights do not know, or, without names, another number of them.
     """
-    num_classes = model.config.num_classes
+    num_classes = num_classes_of(model)
     if names is None:
         return {number: number for number in range(num_classes)}
     info = getattr(model, "weights_info", WeightsInfo())

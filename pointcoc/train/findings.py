@@ -121,8 +121,10 @@ class Findings:
         self.items.append(ItemFinding(index=index, badness=badness, facts=facts))
         if draw is None or badness <= 0 or (len(self._heap) == MOST_KEPT and badness <= self._heap[0][0]):
             return
+        if not (panels := draw()):
+            return
         heapq.heappush(self._heap, (badness, index))
-        self.kept[index] = draw()
+        self.kept[index] = panels
         if len(self._heap) > MOST_KEPT:
             del self.kept[heapq.heappop(self._heap)[1]]
 

@@ -179,13 +179,14 @@ def input_panels(inputs: Any, row: int) -> Panels:
     """Return a picture of one item of a batch.
 
     Args:
-        inputs: images (B, C, H, W), or a `PointSet`.
+        inputs: images (B, C, H, W), or a `PointSet`; there is no picture of anything else.
         row: number of the item.
     """
     if isinstance(inputs, PointSet):
         first, last = inputs.ptr[row : row + 2].tolist()
         return [Panel(pos=inputs.pos[first:last].cpu())]
-    return [Panel(pixels=picture_of(inputs[row]))]
+    is_image = isinstance(inputs, Tensor) and inputs.ndim == 4
+    return [Panel(pixels=picture_of(inputs[row]))] if is_image else []
 
 
 def _count_classes(findings: Findings, num_classes: int) -> None:

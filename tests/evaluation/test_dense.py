@@ -174,3 +174,30 @@ def test_images_for_a_network_of_clouds(tmp_path: Path, other: str, sentence: st
     net.weights_info = WeightsInfo(transform=OBJECT)
     with pytest.raises(ValueError, match=sentence):
         open_labeled(net, tmp_path)
+
+
+def test_names_of_masks_are_matched(masks: Path) -> None:
+    torch.manual_seed(0)
+    model = semantic_fpn("coc_tiny", num_classes=3).eval()
+    notes = {"first_class": 1, "ignore": [9]}
+    model.weights_info = WeightsInfo(class_names=("sky", "sea", "sand"), notes=notes)
+    plain = evaluate_weights(model, masks)
+    (masks / "classes.txt").write_text("sand\nsky\nsea\n")
+    found = evaluate_weights(model, masks)
+    order = [2, 0, 1]  # class 0 of the data is 2 of the weights
+    assert [found.findings.counts[order[number]] for number in range(3)] == plain.findings.counts
+    (masks / "classes.txt").write_text("sand\nsky\nsnow\n")
+    with pytest.raises(ValueError, match="do not know: snow; only the weights have: sea"):
+        evaluate_weights(model, masks)
+    (masks / "classes.txt").unlink()
+
+
+def test_a_measure_that_says_nothing_says_so(masks: Path) -> None:
+    torch.manual_seed(0)
+    model = semantic_fpn("coc_tiny", num_classes=4).eval()
+    found = evaluate_weights(model, masks, first_class=1, ignore=[9])
+    assert found.line.endswith(" (no true class is 3: not measured)")
+    found = evaluate_weights(model, masks, first_class=1, ignore=[2, 3, 9])
+    assert found.line.endswith(" (0 is the only class that the data has: a constant answer is right)")
+    found = evaluate_weights(model, masks, first_class=1, ignore=[1, 2, 3, 9])
+    assert found.line.endswith("(nothing was measured: every true class is ignored)")
