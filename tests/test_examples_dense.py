@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from recipes import example
+from recipes import example, run
 
 import pointcoc
 from pointcoc import ContextClusterNet
@@ -38,12 +38,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(root / "images" / split / f"{number}.png")
             Image.fromarray(mask).save(root / "annotations" / split / f"{number}.png")
     return root
-
-
-def run(name: str, *args: object) -> None:
-    module, words = example(name), [str(arg) for arg in args]
-    default = module.default_settings(words) if hasattr(module, "default_settings") else module.DEFAULT
-    run_command(module.main, default, module.__doc__, words)
 
 
 def records(out: Path, split: str) -> list[dict]:

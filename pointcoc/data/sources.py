@@ -134,7 +134,7 @@ class ShardImages(IterableDataset):
         try:
             self._reader = create_dataset(
                 "wds/", str(self._folder), split, is_training=is_training, batch_size=batch_size, seed=seed,
-                input_key=image_key or "jpg;png;webp", target_key=label_key,
+                input_key=_with_jpg(image_key or "jpg;png;webp"), target_key=label_key,
             ).reader  # fmt: skip
         except (RuntimeError, KeyError, ValueError, OSError) as error:
             raise ValueError(_unknown_split(self._folder, split, error)) from error
@@ -241,6 +241,11 @@ class ShardImages(IterableDataset):
                 f"{expected - count} of {expected} images of {self._split!r} in {self._folder} cannot be read, and a "
                 "network is measured on all; timm's warnings say why"
             )
+
+
+def _with_jpg(endings: str) -> str:
+    """Return endings as timm takes them: it renames images to jpg, and finds them only if that is among the endings."""
+    return endings if "jpg" in endings.split(";") else f"{endings};jpg"
 
 
 def _unknown_split(folder: Path, split: str, error: object) -> str:

@@ -25,7 +25,8 @@ def run(name: str, *args: object) -> None:
     """Run an example in this process."""
     words = [str(arg) for arg in args]
     module = example(name)
-    run_command(module.main, module.default_settings(words), module.__doc__, words)
+    default = module.default_settings(words) if hasattr(module, "default_settings") else module.DEFAULT
+    run_command(module.main, default, module.__doc__, words)
 
 
 def records(out: Path) -> list[dict]:
