@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from code_blocks import run_blocks, write_cloud_run, write_official_checkpoint
+from code_blocks import run_blocks, write_cloud_run, write_official_checkpoint, write_photos
 
 from pointcoc import PRESETS, ContextClusterNet
 
@@ -12,12 +12,16 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POINTCOC_HOME", str(tmp_path / "home"))
     write_official_checkpoint(tmp_path / "coc_tiny.pth.tar")
     write_cloud_run(tmp_path)
+    write_photos(tmp_path)
     run_blocks(ROOT / "README.md")
+    said = capsys.readouterr().out.splitlines()
+    names = [line.split()[:2] for line in said if line.startswith("new/")]
+    assert names == [["new/1.jpg", "day"], ["new/2.jpg", "day"], ["new/3.jpg", "night"]]  # two commands from a folder
 
 
 def test_commands_name_files_that_exist() -> None:

@@ -8,7 +8,10 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
+from recipes import run
 
 OFFICIAL_SHAPES = Path(__file__).parents[1] / "official" / "state_dict_shapes.json"
 FENCE = re.compile(r"^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -49,6 +52,16 @@ def write_cloud_run(folder: Path) -> None:
     (folder / "part.off").write_text(f"OFF\n4 4 6\n{corners}3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
 
 
+def write_photos(folder: Path) -> None:
+    """Write photos/CLASS/*.jpg in two classes, bright and dark noise, and new/*.jpg: 1 and 2 are bright, 3 is dark."""
+    random = np.random.default_rng(0)
+    files = [(f"photos/{name}/{number}.jpg", low) for name, low in (("day", 120), ("night", 0)) for number in range(24)]
+    for name, low in (*files, ("new/1.jpg", 120), ("new/2.jpg", 120), ("new/3.jpg", 0)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(low, low + 130, (30, 40, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
 def run_blocks(page: Path) -> None:
     """Run a page from top to bottom, as a reader would: the Python blocks and the `pointcoc` commands."""
     names: dict[str, object] = {"__name__": page.stem}
@@ -68,3 +81,5 @@ def _run_commands(text: str) -> None:
             from pointcoc.cli import main
 
             assert main(command[1:]) in (None, 0), " ".join(command)
+        elif command[:2] == ["python", "examples/imagenet.py"] and {"photos", "runs/photos"} < set(command):
+            run("imagenet", *command[2:], "--epochs", 3, "--warmup-epochs", 1, "--batch-size", 8)
