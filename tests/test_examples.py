@@ -50,7 +50,7 @@ def test_smoke_on_the_command_line(name: str, tmp_path: Path, clouds: Path) -> N
     assert lines[-1].endswith("minutes, files in run")
     assert ("no --data given" in lines[0]) == (name == "imagenet")
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"best", "epoch-0001", "epoch-0002", "metrics.jsonl", "curves.png", "trackers"}
+    assert left == {"best", "epoch-0001", "epoch-0002", "metrics.jsonl", "curves.png", "trackers", "evaluation"}
 
 
 @pytest.mark.parametrize("form", ["image", "ink"])
@@ -113,7 +113,7 @@ def test_the_test_set_is_read_once_and_last(images: Path, tmp_path: Path, monkey
         opened.append(path)
         return Image.open(path).convert("RGB")
 
-    monkeypatch.setattr("torchvision.datasets.folder.pil_loader", open_image)
+    monkeypatch.setattr("pointcoc.data.images.open_image", open_image)  # the pictures of the evaluation come after
     run(
         "imagenet", "--data", images, "--size", 16, "--preset", "coc_nano", "--epochs", 2, "--warmup-epochs", 0,
         "--batch-size", 8, "--workers", 0, "--out", tmp_path / "run",

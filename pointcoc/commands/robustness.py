@@ -3,12 +3,15 @@
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pointcoc.checks import import_extra
 from pointcoc.commands import Commands
+from pointcoc.commands.inputs import add_overwrite
 from pointcoc.models import ContextClusterNet, open_network
+from pointcoc.outputs import OutFolder
+
+FILES = ("robustness.json", "robustness.md", "robustness.png")
 
 
 def add(commands: Commands) -> None:
@@ -33,6 +36,7 @@ def add(commands: Commands) -> None:
         "digits or solids that come with pointcoc, where the network fits them",
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder that receives the three files")
+    add_overwrite(parser)
     parser.add_argument("--kinds", metavar="KIND", nargs="+", help="corruptions to apply; default: all fifteen")
     parser.add_argument("--strengths", metavar="N", nargs="+", type=int, help="of each, 1 to 5; default: all five")
     parser.add_argument("--limit", metavar="N", type=int, help="items to measure, drawn at random; default: all")
@@ -56,24 +60,22 @@ def run(options: argparse.Namespace) -> None:
     import_extra("pointcoc.robustness.measure", "train", "this command needs").check_choices(
         kinds, strengths, views.kinds
     )
-    out = _out_folder(options.out)
+    out = OutFolder(options.out, options.overwrite)
+    out.check(FILES)
     result = _measured(robustness, net, views, kinds, strengths)
     about = {"weights": options.weights, "data": options.data, "seed": options.seed, "limit": options.limit}
     text = robustness.to_markdown(result)
     print(text)
-    (out / "robustness.json").write_text(json.dumps(robustness.to_json(result, about), indent=1) + "\n")
-    (out / "robustness.md").write_text(f"# Robustness of {options.weights}\n\n{text}")
-    robustness.draw_robustness(result, net.config.num_classes).savefig(out / "robustness.png", dpi=120)
-    print(f"wrote robustness.json, robustness.md and robustness.png to {out}")
+    _write(out, "robustness.json", json.dumps(robustness.to_json(result, about), indent=1) + "\n")
+    _write(out, "robustness.md", f"# Robustness of {options.weights}\n\n{text}")
+    with out.file("robustness.png") as path:
+        robustness.draw_robustness(result, net.config.num_classes).savefig(path, dpi=120)
+    print(f"wrote robustness.json, robustness.md and robustness.png to {out.path}")
 
 
-def _out_folder(name: str) -> Path:
-    """Make the folder of the results, before minutes are spent on them."""
-    out = Path(name)
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"--out must be a folder, but {out} is a file")
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+def _write(out: OutFolder, name: str, text: str) -> None:
+    with out.file(name) as path:
+        path.write_text(text, encoding="utf-8")
 
 
 def _measured(

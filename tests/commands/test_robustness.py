@@ -142,7 +142,7 @@ def test_network_and_data_that_do_not_fit(
     for arguments, sentence in (
         ((*clouds, "--data", image_data), f"the network takes clouds, but {image_data} is a folder of images"),
         ((*images, "--data", cloud_data), f"the network takes images, but {cloud_data} is a folder of clouds"),
-        ((*images, "--data", tmp_path), f"path {tmp_path} must hold the folder val/ or test/"),
+        ((*images, "--data", tmp_path), f"{tmp_path} must hold one folder per class with images in it"),
         ((*clouds, "--data", tmp_path), f"folder {tmp_path} must hold shape_names.txt"),
         ((*clouds, "--data", tmp_path / "none"), f"nothing lies at {tmp_path / 'none'}"),
         ((*images,), "give --data: without it images are digits (1 channel, 10 classes), and the network takes 3"),
@@ -177,7 +177,12 @@ def test_an_image_that_cannot_be_read_is_named(capsys, image_weights: Path, tmp_
 def test_out_that_is_a_file(capsys, cloud_weights: Path, cloud_data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     arguments = ("--weights", cloud_weights, "--data", cloud_data, "--points", 32, "--out", tmp_path / "file")
-    assert f"--out must be a folder, but {tmp_path / 'file'} is a file" in sentence_of(capsys, *arguments)
+    assert f"must be a folder, but {tmp_path / 'file'} is a file" in sentence_of(capsys, *arguments)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "robustness.md").write_text("notes")
+    arguments = (*arguments[:-1], tmp_path / "mine")
+    assert "robustness.md would be replaced" in sentence_of(capsys, *arguments)
+    assert (tmp_path / "mine" / "robustness.md").read_text() == "notes"
     assert (tmp_path / "file").read_text() == "mine"
 
 
