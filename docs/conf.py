@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
         r".*",
     ),  # single backticks of docstrings: mostly arguments and fields, without an entry
     # Names that are imported for types alone, and variables of types.
-    ("py:class", r"Path|Data|Tensor|Labels|Mixup|nn\.Module|RegionProposalNetwork|.*\.[A-Z]"),
+    ("py:class", r"Path|Data|Tensor|Labels|Exportable|Mixup|nn\.Module|RegionProposalNetwork|.*\.[A-Z]"),
     (
         "py:.*",
         r"(torch|accelerate|torch_geometric|torchvision|timm|numpy|matplotlib|huggingface_hub|pathlib|collections)\b.*",

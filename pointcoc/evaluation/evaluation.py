@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def confused(self) -> list[tuple[str, str, int]]:
-        """The most frequent confusions: true class, predicted class, and how many items, pixels or points."""
+        """Return the most frequent confusions as true class, predicted class, and how many items, pixels or points."""
         names = self.findings.confusion_names or self.names
         known = dict(enumerate(names)) if isinstance(names, list) else names
         return [

@@ -74,10 +74,11 @@ class RecipeSettings(Measured):
     drop_path: float = 0.0
     """Probability to skip the last block while training; it rises linearly from 0."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Weights of the classes in the loss of training; balanced: all classes count alike, whatever their numbers of
-    items."""
+    """Weights of the classes in the loss of training, none, or balanced, so that all classes count alike, whatever
+    their numbers of items."""
     sampling: Sampling = "plain"
-    """Which items an epoch has: plain, each once; balanced, as many, drawn so that all classes are equally frequent."""
+    """Which items an epoch has, each once (plain), or as many that are drawn so that all classes are equally frequent
+    (balanced)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

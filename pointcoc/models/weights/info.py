@@ -51,7 +51,7 @@ class WeightsInfo:
             where: name of the data, for the error.
 
         Returns:
-            Number of the weights by number of the data: the same numbers where the weights state no names.
+            For each number of the data that of the weights; the same numbers where the weights state no names.
 
         Raises:
             ValueError: if the data has a class that the weights do not know; the message lists the names of both.
