@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from typing import Any
 
 from pointcoc.checks import import_extra
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
         out.check(import_extra("pointcoc.train.evaluation", "train", "this command needs").FILES)
     found = evaluation.evaluate_weights(options.weights, options.data, progress=True, **_given(options))
     print(found.line)
-    _print_classes(found)
+    _print_classes(found, import_extra("pointcoc.train.findings", "train", "this command needs").spoken)
     for true, predicted, count in found.confused[:MOST_CONFUSED]:
         print(f"{true} taken for {predicted}: {count:,}")
     if out is not None:
@@ -96,7 +97,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _print_classes(found: Any) -> None:
+def _print_classes(found: Any, spoken: Callable[[str], str]) -> None:
     """Print a table of the classes; of many, those with the lowest scores."""
     classes = found.classes
     if not classes:
@@ -106,10 +107,10 @@ def _print_classes(found: Any) -> None:
     if len(rows) > MOST_CLASSES:
         score = columns[-1] if "count" not in columns or len(columns) == 1 else columns[1]
         rows.sort(key=lambda row: math.inf if math.isnan(row[1][score]) else row[1][score])
-        print(f"the {MOST_CLASSES} of {len(rows)} classes with the lowest {score.replace('_', ' ')}:")
+        print(f"the {MOST_CLASSES} of {len(rows)} classes with the lowest {spoken(score)}:")
         rows = rows[:MOST_CLASSES]
     width = max(len("class"), *(len(name) for name, _ in rows))
-    print("  ".join([f"{'class':{width}}", *(f"{name.replace('_', ' '):>9}" for name in columns)]))
+    print("  ".join([f"{'class':{width}}", *(f"{spoken(name):>9}" for name in columns)]))
     for name, values in rows:
         cells = [_cell(column, values[column]).rjust(max(9, len(column))) for column in columns]
         print("  ".join([f"{name:{width}}", *cells]))

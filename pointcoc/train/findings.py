@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+SPOKEN = {"iou": "IoU", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "f1": "F1"}
 MOST_KEPT = 12
 """Items whose predictions are kept to be drawn."""
 
@@ -149,6 +150,11 @@ class Findings:
         found = torch.nonzero(wrong)
         pairs = [(*pair, int(wrong[tuple(pair)])) for pair in found.tolist()]
         return sorted(pairs, key=lambda pair: (-pair[2], pair))[:count]
+
+
+def spoken(name: str) -> str:
+    """Return the name of a score as it is written in a table: "mean_iou" as "mean IoU"."""
+    return " ".join(SPOKEN.get(word, word) for word in name.split("_"))
 
 
 def picture_of(image: Tensor) -> Tensor:

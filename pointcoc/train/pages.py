@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from pointcoc.data.image_files import ENDINGS, open_image
-from pointcoc.train.findings import Findings, ItemFinding, Panel, Panels
+from pointcoc.train.findings import Findings, ItemFinding, Panel, Panels, spoken
 from pointcoc.train.items import UNREADABLE, source_of
 from pointcoc.train.task import input_panels
 
@@ -138,7 +138,7 @@ def _title(one: ItemFinding, dataset: Any, names: Sequence[str]) -> str:
     facts = dict(one.facts)
     source = _short(Path(source_of(dataset, one.index)).name)
     if "predicted" not in facts:
-        shares = {name.replace("_", " "): value for name, value in facts.items() if _is_share(value)}
+        shares = {spoken(name): value for name, value in facts.items() if _is_share(value)}
         said = ", ".join(f"{name} {_percent(value)}" for name, value in shares.items())
         return f"{source}: {said}" if said else source
     confidence = _percent(facts["confidence"]) if "confidence" in facts else ""
