@@ -191,3 +191,24 @@ def test_help(capsys) -> None:
         run("--help")
     assert stop.value.code == 0
     assert "--strengths" in capsys.readouterr().out
+
+
+def test_classes_are_matched_by_name(capsys, image_weights: Path, image_data: Path, tmp_path: Path) -> None:
+    errors = []
+    for names, rows in ((("cat", "dog"), [0, 1]), (("dog", "cat"), [1, 0])):
+        net = ContextClusterNet.from_pretrained(image_weights)
+        with torch.no_grad():
+            for parameter in net.head.parameters():
+                parameter.copy_(parameter[rows])  # the same network with its classes in another order
+        net.weights_info = WeightsInfo(class_names=names, transform=net.weights_info.transform)
+        net.save_pretrained(tmp_path / names[0])
+        options = ("--data", image_data, "--kinds", "contrast", "--strengths", 1, "--out", tmp_path / f"{names[0]}-out")
+        assert run("--weights", tmp_path / names[0], *options) == 0
+        content = json.loads((tmp_path / f"{names[0]}-out" / "robustness.json").read_text())
+        errors.append({name: value for name, value in content.items() if name not in ("weights",)})
+    assert errors[0] == errors[1]
+    capsys.readouterr()
+    net.weights_info = WeightsInfo(class_names=("cow", "cat"), transform=net.weights_info.transform)
+    net.save_pretrained(tmp_path / "cow")
+    sentence = sentence_of(capsys, "--weights", tmp_path / "cow", "--data", image_data, "--out", tmp_path / "out")
+    assert "has classes that the weights do not know: dog; only the weights have: cow" in sentence
