@@ -38,7 +38,6 @@ class CocoImages(Dataset):
         ids: numbers of the images to read, in this order; all of the file by default.
         masks: whether targets have masks; None for what most objects of the file have.
         labels: label of each category by its id, in place of `num_classes`.
-        content: what the file would hold, for annotations in another form, see `YoloImages`.
 
     Attributes:
         coco: a `pycocotools.coco.COCO` of what was read; its category ids are labels.
@@ -64,13 +63,12 @@ class CocoImages(Dataset):
         ids: Sequence[int] | None = None,
         masks: bool | None = None,
         labels: Mapping[Any, int] | None = None,
-        content: dict[str, Any] | None = None,
     ):
         self.folder = check_folder("images", images)
         if num_classes is not None:
             check_count("num_classes", num_classes, 2)
         keep_ids = labels is None and num_classes is not None
-        read = read_coco(annotations, self.folder, masks=masks, keep_ids=keep_ids, labels=labels, content=content)
+        read = read_coco(annotations, self.folder, masks=masks, keep_ids=keep_ids, labels=labels)
         for remark in read.remarks:
             warnings.warn(remark, InputWarning, stacklevel=2)
         self.coco, self.classes, self.category_ids = read.coco, dict(read.classes), dict(read.category_ids)

@@ -51,7 +51,6 @@ def read_coco(
     masks: bool | None = None,
     keep_ids: bool = False,
     labels: Mapping[Any, int] | None = None,
-    content: Entry | None = None,
 ) -> CocoFile:
     """Read a COCO annotation file and check it whole.
 
@@ -66,7 +65,6 @@ def read_coco(
         keep_ids: whether the label of a class is its id in the file, as 1 to 90 of COCO; else labels are 1, 2, ... in
             the order of the ids.
         labels: label of each class by its id in the file; in place of the above.
-        content: what the file would hold, for annotations in another form; `path` is their place, for messages.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -75,7 +73,7 @@ def read_coco(
         ImportError: if pycocotools is not installed.
     """
     coco = import_extra("pycocotools.coco", "detection", "COCO needs")
-    reading = _Reading(Path(path).expanduser(), folder, content)
+    reading = _Reading(Path(path).expanduser(), folder)
     images = reading.images()
     sizes = {one["id"]: (one["height"], one["width"]) for one in images}
     categories = reading.categories()
@@ -117,10 +115,10 @@ def coco_category_names(path: str | Path) -> dict[Any, str]:
 class _Reading:
     """The parts of a file, one after the other, with remarks about them."""
 
-    def __init__(self, path: Path, folder: Path, content: Entry | None = None) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
         self.remarks: list[str] = []
-        self.content = self._open() if content is None else content
+        self.content = self._open()
         self._numbers: dict[Any, int] | None = None
 
     def remark(self, found: Sequence[Any], what: str, example: str) -> None:
@@ -155,10 +153,8 @@ class _Reading:
         return content
 
     def _decoded(self, data: bytes) -> str:
-        encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",)
-        for encoding in encodings:
-            with contextlib.suppress(UnicodeDecodeError):
-                return data.decode(encoding)
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         self.remarks.append(f"{self.path}: its text is not UTF-8 and was read as Latin-1")
         return data.decode("latin-1")
 
@@ -177,7 +173,7 @@ class _Reading:
                 repeated.append(repr(key))
                 continue
             if not (_is_size(one.get("height")) and _is_size(one.get("width"))):
-                height, width = self._measured(one)
+                height, width = upright_size(self.folder / one["file_name"])
                 unsized.append(one["file_name"])
                 one = {**one, "height": height, "width": width}
             seen[key] = {**one, "id": key, "height": int(one["height"]), "width": int(one["width"])}
@@ -189,9 +185,6 @@ class _Reading:
         for key, one in seen.items():
             one["id"] = key if self._numbers is None else self._numbers[key]
         return list(seen.values())
-
-    def _measured(self, image: Entry) -> tuple[int, int]:
-        return upright_size(self.folder / image["file_name"])
 
     def categories(self) -> dict[Any, str]:
         """Return the name of each category by its id, ascending; those of the annotations where there is no list."""

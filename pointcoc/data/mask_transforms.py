@@ -30,10 +30,11 @@ class PlainMask:
     def __init__(self, short_side: int = 0, long_side: int | None = None):
         self.short_side = short_side
         self.long_side = bound_of(short_side, long_side)
+        self.has_said = False
 
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the image that the network reads and the mask."""
-        return normalize(resize(image, _short(image, self.short_side, self.long_side))), mask
+        return normalize(resize(image, _short(self, image))), mask
 
 
 class RandomMask:
@@ -61,6 +62,7 @@ class RandomMask:
         self.crop = crop
         self.short_side = short_side
         self.long_side = bound_of(short_side, long_side)
+        self.has_said = False
         self.scales = scales
         color = {"brightness": 0.125, "contrast": 0.5, "saturation": 0.5, "hue": 0.07}
         self.jitter = import_extra("torchvision.transforms").ColorJitter(**color) if jitter else None
@@ -68,7 +70,7 @@ class RandomMask:
     def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return image (3, crop, crop) and mask (crop, crop)."""
         low, high = self.scales
-        size = _short(image, self.short_side, self.long_side, low + (high - low) * torch.rand(()).item())
+        size = _short(self, image, low + (high - low) * torch.rand(()).item())
         image, mask = self._crop(resize(image, size), resize_mask(mask, size))
         if torch.rand(()) < 0.5:
             image, mask = image.flip(2), mask.flip(1)
@@ -118,11 +120,14 @@ def bound_of(short_side: int, long_side: int | None = None) -> int:
     return LONGEST * short_side if short_side else LONGEST_OF_ALL
 
 
-def _short(image: Tensor, short_side: int, long_side: int, factor: float = 1.0) -> tuple[int, int]:
+def _short(transform: PlainMask | RandomMask, image: Tensor, factor: float = 1.0) -> tuple[int, int]:
+    """Return height and width within the bounds of a transform, which says once that it made an image smaller."""
+    short_side, long_side = transform.short_side, transform.long_side
     height, width = image.shape[1:]
     wanted = short_side / min(height, width) if short_side else 1.0
     scale = min(wanted, long_side / max(height, width))
-    if scale < wanted:
+    if scale < wanted and not transform.has_said:
+        transform.has_said = True
         warnings.warn(
             f"images whose long side would be above {long_side:,} pixels are made smaller, such as one of {height:,} x "
             f"{width:,} (height x width)",

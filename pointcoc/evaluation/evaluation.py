@@ -47,10 +47,8 @@ class Evaluation:
     @property
     def confused(self) -> list[tuple[str, str, int]]:
         """Return the most frequent confusions as true class, predicted class, and how many items, pixels or points."""
-        names = self.findings.confusion_names or self.names
-        known = dict(enumerate(names)) if isinstance(names, list) else names
         return [
-            (known.get(true, str(true)), known.get(guess, str(guess)), count)
+            (self.names.get(true, str(true)), self.names.get(guess, str(guess)), count)
             for true, guess, count in self.findings.confused(10)
         ]
 

@@ -82,10 +82,8 @@ class _Report:
         self.written: list[str] = []
         num_rows = max(map(len, findings.classes.values()), default=0)
         self.names = findings.names or [names.get(number, str(number)) for number in range(num_rows)]
-        confusion = findings.confusion
-        self.sides = findings.confusion_names or [
-            names.get(number, str(number)) for number in range(0 if confusion is None else len(confusion))
-        ]
+        num_sides = 0 if findings.confusion is None else len(findings.confusion)
+        self.sides = [names.get(number, str(number)) for number in range(num_sides)]
         self.worst = findings.worst(MOST_WORST)
         self.pairs = [
             {"true": self.sides[true], "predicted": self.sides[guess], "count": count}

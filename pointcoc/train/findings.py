@@ -69,7 +69,6 @@ class Findings:
         classes: scores of each class by the name of the score, such as "accuracy"; NaN where there is none.
         counts: items, pixels, points or objects of each class; None where the task does not know.
         names: names of the rows of `classes`, where they are not the classes of the task.
-        confusion_names: names of the rows of `confusion`, where they are not the classes of the task.
         kept: pictures of the worst items, by their numbers.
     """
 
@@ -79,7 +78,6 @@ class Findings:
         self.classes: dict[str, list[float]] = {}
         self.counts: list[int] | None = None
         self.names: list[str] | None = None
-        self.confusion_names: list[str] | None = None
         self.kept: dict[int, Panels] = {}
         self._heap: list[tuple[float, int]] = []
         self._batch: Sequence[int] = ()
